@@ -1,1 +1,3 @@
 //! galaxy-sandbox
+
+pub mod clock;
