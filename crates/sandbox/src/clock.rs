@@ -18,11 +18,7 @@ pub struct Clock(Arc<Kind>);
 
 enum Kind {
     /// `start` plus the real time since `origin`, times `factor`.
-    Running {
-        start: Timestamp,
-        origin: Instant,
-        factor: f64,
-    },
+    Running { start: Timestamp, origin: Instant, factor: f64 },
     /// Moves only when told to. A watch channel cannot lose a wake-up: a sleeper compares before it waits.
     Manual(watch::Sender<Timestamp>),
 }
@@ -35,16 +31,8 @@ impl Clock {
 
     /// Starts at the machine's time and runs `factor` times as fast as real time, within 0.001 to 1,000,000 times.
     pub fn scaled(factor: f64) -> Self {
-        let factor = if factor.is_nan() {
-            1.0
-        } else {
-            factor.clamp(1e-3, 1e6)
-        };
-        Self(Arc::new(Kind::Running {
-            start: Timestamp::now(),
-            origin: Instant::now(),
-            factor,
-        }))
+        let factor = if factor.is_nan() { 1.0 } else { factor.clamp(1e-3, 1e6) };
+        Self(Arc::new(Kind::Running { start: Timestamp::now(), origin: Instant::now(), factor }))
     }
 
     /// Stands still at `start` until [`Clock::advance`] moves it.
@@ -55,11 +43,7 @@ impl Clock {
     /// The present moment of this clock.
     pub fn now(&self) -> Timestamp {
         match &*self.0 {
-            Kind::Running {
-                start,
-                origin,
-                factor,
-            } => after(*start, origin.elapsed().mul_f64(*factor)),
+            Kind::Running { start, origin, factor } => after(*start, origin.elapsed().mul_f64(*factor)),
             Kind::Manual(now) => *now.borrow(),
         }
     }
@@ -135,19 +119,14 @@ mod tests {
         for seconds in [3_u64, 1, 2] {
             let (clock, sender) = (clock.clone(), sender.clone());
             tokio::spawn(async move {
-                clock
-                    .sleep_until(after(Timestamp::UNIX_EPOCH, Duration::from_secs(seconds)))
-                    .await;
+                clock.sleep_until(after(Timestamp::UNIX_EPOCH, Duration::from_secs(seconds))).await;
                 sender.send(seconds)
             });
         }
         for expected in 1..=3 {
             clock.advance(Duration::from_millis(999));
             tokio::task::yield_now().await;
-            assert!(
-                woken.try_recv().is_err(),
-                "nobody wakes before {expected} s"
-            );
+            assert!(woken.try_recv().is_err(), "nobody wakes before {expected} s");
             clock.advance(Duration::from_millis(1));
             assert_eq!(woken.recv().await, Some(expected));
         }
@@ -160,20 +139,15 @@ mod tests {
         let sleepers: Vec<_> = (1..=200_u64)
             .map(|n| {
                 let clock = clock.clone();
-                tokio::spawn(async move {
-                    clock
-                        .sleep_until(after(Timestamp::UNIX_EPOCH, Duration::from_secs(n)))
-                        .await
-                })
+                tokio::spawn(
+                    async move { clock.sleep_until(after(Timestamp::UNIX_EPOCH, Duration::from_secs(n))).await },
+                )
             })
             .collect();
         let driver = clock.clone();
         std::thread::spawn(move || (0..200).for_each(|_| driver.advance(Duration::from_secs(1))));
         for sleeper in sleepers {
-            tokio::time::timeout(Duration::from_secs(10), sleeper)
-                .await
-                .expect("a sleeper was not woken")
-                .unwrap();
+            tokio::time::timeout(Duration::from_secs(10), sleeper).await.expect("a sleeper was not woken").unwrap();
         }
     }
 
