@@ -92,9 +92,7 @@ impl Addr {
     /// The address with this numeric value; none if it does not fit the family.
     pub fn from_bits(family: Family, bits: u128) -> Option<Addr> {
         match family {
-            Family::V4 => u32::try_from(bits)
-                .ok()
-                .map(|bits| Addr(IpAddr::V4(Ipv4Addr::from_bits(bits)))),
+            Family::V4 => u32::try_from(bits).ok().map(|bits| Addr(IpAddr::V4(Ipv4Addr::from_bits(bits)))),
             Family::V6 => Some(Addr(IpAddr::V6(Ipv6Addr::from_bits(bits)))),
         }
     }
@@ -104,28 +102,16 @@ impl Addr {
     #[allow(clippy::should_implement_trait)]
     pub fn next(self) -> Option<Addr> {
         match self.0 {
-            IpAddr::V4(v4) => v4
-                .to_bits()
-                .checked_add(1)
-                .map(|bits| Addr(Ipv4Addr::from_bits(bits).into())),
-            IpAddr::V6(v6) => v6
-                .to_bits()
-                .checked_add(1)
-                .map(|bits| Addr(Ipv6Addr::from_bits(bits).into())),
+            IpAddr::V4(v4) => v4.to_bits().checked_add(1).map(|bits| Addr(Ipv4Addr::from_bits(bits).into())),
+            IpAddr::V6(v6) => v6.to_bits().checked_add(1).map(|bits| Addr(Ipv6Addr::from_bits(bits).into())),
         }
     }
 
     /// The numerically previous address of the family; none before the first.
     pub fn prev(self) -> Option<Addr> {
         match self.0 {
-            IpAddr::V4(v4) => v4
-                .to_bits()
-                .checked_sub(1)
-                .map(|bits| Addr(Ipv4Addr::from_bits(bits).into())),
-            IpAddr::V6(v6) => v6
-                .to_bits()
-                .checked_sub(1)
-                .map(|bits| Addr(Ipv6Addr::from_bits(bits).into())),
+            IpAddr::V4(v4) => v4.to_bits().checked_sub(1).map(|bits| Addr(Ipv4Addr::from_bits(bits).into())),
+            IpAddr::V6(v6) => v6.to_bits().checked_sub(1).map(|bits| Addr(Ipv6Addr::from_bits(bits).into())),
         }
     }
 
@@ -237,10 +223,7 @@ mod tests {
             ("::", "0000-0000-0000-0000-0000-0000-0000-0000"),
             ("2001:db8::1", "2001-0db8-0000-0000-0000-0000-0000-0001"),
             ("::ffff:10.0.0.1", "0000-0000-0000-0000-0000-ffff-0a00-0001"),
-            (
-                "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-                "ffff-ffff-ffff-ffff-ffff-ffff-ffff-ffff",
-            ),
+            ("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "ffff-ffff-ffff-ffff-ffff-ffff-ffff-ffff"),
         ] {
             let ip: IpAddr = ip.parse().unwrap();
             assert_eq!(object_name(ip), name);
@@ -280,14 +263,8 @@ mod tests {
         }
         assert_eq!(Addr::from_bits(Family::V4, 1 << 32), None);
         assert!(Addr::V4_MAX < Addr::V6_MIN);
-        assert_eq!(
-            next("9.255.255.255".parse().unwrap()),
-            Some("10.0.0.0".parse().unwrap())
-        );
-        assert_eq!(
-            prev("1::".parse().unwrap()),
-            Some(addr("0:ffff:ffff:ffff:ffff:ffff:ffff:ffff").ip())
-        );
+        assert_eq!(next("9.255.255.255".parse().unwrap()), Some("10.0.0.0".parse().unwrap()));
+        assert_eq!(prev("1::".parse().unwrap()), Some(addr("0:ffff:ffff:ffff:ffff:ffff:ffff:ffff").ip()));
         assert!(size_of::<Addr>() <= 17);
     }
 

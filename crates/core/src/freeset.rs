@@ -19,11 +19,7 @@ pub struct FreeSet {
 impl FreeSet {
     /// The empty set.
     pub const fn new() -> Self {
-        FreeSet {
-            runs: BTreeMap::new(),
-            v4_len: 0,
-            v6_len: 0,
-        }
+        FreeSet { runs: BTreeMap::new(), v4_len: 0, v6_len: 0 }
     }
 
     /// Adds `addr`; false if it was there.
@@ -80,10 +76,7 @@ impl FreeSet {
 
     /// Whether `addr` is in the set.
     pub fn contains(&self, addr: Addr) -> bool {
-        self.runs
-            .range(..=addr)
-            .next_back()
-            .is_some_and(|(_, &last)| addr <= last)
+        self.runs.range(..=addr).next_back().is_some_and(|(_, &last)| addr <= last)
     }
 
     /// The lowest address of the set within `range`.
@@ -99,19 +92,13 @@ impl FreeSet {
     /// The runs, clipped to `range`, ascending and lazy.
     pub fn runs_in(&self, range: &IpRange) -> impl Iterator<Item = IpRange> + '_ {
         let range = *range;
-        let start = self
-            .run_at_or_after(range.first())
-            .map_or(range.first(), |run| run.first());
-        self.runs
-            .range(start..)
-            .map(|(&first, &last)| run(first, last))
-            .map_while(move |run| run.intersect(&range))
+        let start = self.run_at_or_after(range.first()).map_or(range.first(), |run| run.first());
+        self.runs.range(start..).map(|(&first, &last)| run(first, last)).map_while(move |run| run.intersect(&range))
     }
 
     /// Number of addresses of the set within `range`, at most `u128::MAX`. O(runs in the range).
     pub fn len_in(&self, range: &IpRange) -> u128 {
-        self.runs_in(range)
-            .fold(0, |sum, run| sum.saturating_add(run.len()))
+        self.runs_in(range).fold(0, |sum, run| sum.saturating_add(run.len()))
     }
 
     /// All runs, ascending, disjoint and not adjacent.
@@ -133,13 +120,8 @@ impl FreeSet {
 
     /// The run that contains `addr`, else the next one above it.
     fn run_at_or_after(&self, addr: Addr) -> Option<IpRange> {
-        let at = self
-            .runs
-            .range(..=addr)
-            .next_back()
-            .filter(|(_, last)| addr <= **last);
-        at.or_else(|| self.runs.range(addr..).next())
-            .map(|(&first, &last)| run(first, last))
+        let at = self.runs.range(..=addr).next_back().filter(|(_, last)| addr <= **last);
+        at.or_else(|| self.runs.range(addr..).next()).map(|(&first, &last)| run(first, last))
     }
 
     fn take_run(&mut self, first: Addr, last: Addr) {

@@ -57,10 +57,9 @@ impl AppKind {
             STATEFUL_SET => Some(AppKind::StatefulSet),
             BARE => Some(AppKind::Bare),
             "replicasets_" => Some(AppKind::ReplicaSet),
-            other => other
-                .strip_suffix('_')
-                .filter(|kind| !kind.is_empty())
-                .map(|kind| AppKind::Other(kind.to_owned())),
+            other => {
+                other.strip_suffix('_').filter(|kind| !kind.is_empty()).map(|kind| AppKind::Other(kind.to_owned()))
+            }
         }
     }
 
@@ -118,13 +117,7 @@ pub struct FipKey {
 
 impl FipKey {
     /// The key of a pod's address. An empty `pool` is none.
-    pub fn for_pod(
-        pool: Option<&str>,
-        kind: &AppKind,
-        namespace: &str,
-        app: &str,
-        pod: &str,
-    ) -> Self {
+    pub fn for_pod(pool: Option<&str>, kind: &AppKind, namespace: &str, app: &str, pod: &str) -> Self {
         FipKey {
             pool: some_pool(pool),
             prefix: kind.prefix(),
@@ -146,20 +139,14 @@ impl FipKey {
 
     /// The key of an address reserved in a pool: `pool__blue_`.
     pub fn for_pool(pool: &str) -> Self {
-        FipKey {
-            pool: some_pool(Some(pool)),
-            ..FipKey::default()
-        }
+        FipKey { pool: some_pool(Some(pool)), ..FipKey::default() }
     }
 
     /// The key of an address that this one leaves reserved: of the pool if there is one, else of the workload.
     pub fn reserved(&self) -> Self {
         match &self.pool {
             Some(pool) => FipKey::for_pool(pool),
-            None => FipKey {
-                pod: String::new(),
-                ..self.clone()
-            },
+            None => FipKey { pod: String::new(), ..self.clone() },
         }
     }
 
@@ -173,13 +160,7 @@ impl FipKey {
             None => (None, key),
         };
         let mut parts = app_key.split('_');
-        let split = [
-            parts.next(),
-            parts.next(),
-            parts.next(),
-            parts.next(),
-            parts.next(),
-        ];
+        let split = [parts.next(), parts.next(), parts.next(), parts.next(), parts.next()];
         match split {
             [Some(prefix), Some(namespace), Some(app), Some(pod), None] => FipKey {
                 pool,
@@ -188,10 +169,7 @@ impl FipKey {
                 app: app.to_owned(),
                 pod: pod.to_owned(),
             },
-            _ => FipKey {
-                pool,
-                ..FipKey::default()
-            },
+            _ => FipKey { pool, ..FipKey::default() },
         }
     }
 
@@ -200,10 +178,7 @@ impl FipKey {
     pub fn from_parts(pool: &str, app_type: &str, namespace: &str, app: &str, pod: &str) -> Self {
         let pool = some_pool(Some(pool));
         if app.is_empty() && (pool.is_some() || namespace.is_empty()) {
-            return FipKey {
-                pool,
-                ..FipKey::default()
-            };
+            return FipKey { pool, ..FipKey::default() };
         }
         FipKey {
             pool,
@@ -231,10 +206,7 @@ impl FipKey {
 
     /// Whether the key has a workload part, with or without a pod.
     fn has_app(&self) -> bool {
-        !(self.prefix.is_empty()
-            && self.namespace.is_empty()
-            && self.app.is_empty()
-            && self.pod.is_empty())
+        !(self.prefix.is_empty() && self.namespace.is_empty() && self.app.is_empty() && self.pod.is_empty())
     }
 }
 
@@ -256,11 +228,7 @@ impl fmt::Display for FipKey {
             write!(f, "{POOL}{pool}_")?;
         }
         if self.has_app() {
-            write!(
-                f,
-                "{}{}_{}_{}",
-                self.prefix, self.namespace, self.app, self.pod
-            )?;
+            write!(f, "{}{}_{}_{}", self.prefix, self.namespace, self.app, self.pod)?;
         }
         Ok(())
     }
@@ -276,90 +244,22 @@ mod tests {
         // key, pool, prefix, namespace, app, pod, appType
         for (key, pool, prefix, namespace, app, pod, app_type) in [
             ("", "", "", "", "", "", ""),
-            (
-                "dp_shop_web_web-7c9d-x2k4p",
-                "",
-                "dp_",
-                "shop",
-                "web",
-                "web-7c9d-x2k4p",
-                "deployment",
-            ),
+            ("dp_shop_web_web-7c9d-x2k4p", "", "dp_", "shop", "web", "web-7c9d-x2k4p", "deployment"),
             ("dp_shop_web_", "", "dp_", "shop", "web", "", "deployment"),
-            (
-                "sts_shop_cart_cart-2",
-                "",
-                "sts_",
-                "shop",
-                "cart",
-                "cart-2",
-                "statefulset",
-            ),
-            (
-                "tapp_ns1_demo_demo-1",
-                "",
-                "tapp_",
-                "ns1",
-                "demo",
-                "demo-1",
-                "tapp",
-            ),
-            (
-                "NULL_ns1_NULL_pod1",
-                "",
-                "NULL_",
-                "ns1",
-                "NULL",
-                "pod1",
-                "NULL",
-            ),
+            ("sts_shop_cart_cart-2", "", "sts_", "shop", "cart", "cart-2", "statefulset"),
+            ("tapp_ns1_demo_demo-1", "", "tapp_", "ns1", "demo", "demo-1", "tapp"),
+            ("NULL_ns1_NULL_pod1", "", "NULL_", "ns1", "NULL", "pod1", "NULL"),
             ("pool__blue_", "blue", "", "", "", "", ""),
-            (
-                "pool__blue_dp_shop_web_web-7c9d-x2k4p",
-                "blue",
-                "dp_",
-                "shop",
-                "web",
-                "web-7c9d-x2k4p",
-                "deployment",
-            ),
-            (
-                "pool__blue_sts_shop_cart_cart-2",
-                "blue",
-                "sts_",
-                "shop",
-                "cart",
-                "cart-2",
-                "statefulset",
-            ),
-            (
-                "pool__reserved-for-node_",
-                "reserved-for-node",
-                "",
-                "",
-                "",
-                "",
-                "",
-            ),
+            ("pool__blue_dp_shop_web_web-7c9d-x2k4p", "blue", "dp_", "shop", "web", "web-7c9d-x2k4p", "deployment"),
+            ("pool__blue_sts_shop_cart_cart-2", "blue", "sts_", "shop", "cart", "cart-2", "statefulset"),
+            ("pool__reserved-for-node_", "reserved-for-node", "", "", "", "", ""),
         ] {
             let parsed = FipKey::parse(key);
             assert_eq!(parsed.pool.as_deref().unwrap_or(""), pool, "{key}");
-            assert_eq!(
-                (&*parsed.prefix, &*parsed.namespace),
-                (prefix, namespace),
-                "{key}"
-            );
-            assert_eq!(
-                (&*parsed.app, &*parsed.pod, parsed.app_type()),
-                (app, pod, app_type),
-                "{key}"
-            );
+            assert_eq!((&*parsed.prefix, &*parsed.namespace), (prefix, namespace), "{key}");
+            assert_eq!((&*parsed.app, &*parsed.pod, parsed.app_type()), (app, pod, app_type), "{key}");
             assert_eq!(parsed.to_string(), key);
-            assert_eq!(
-                FipKey::from_parts(pool, app_type, namespace, app, pod),
-                parsed,
-                "as the API sends it back"
-            );
+            assert_eq!(FipKey::from_parts(pool, app_type, namespace, app, pod), parsed, "as the API sends it back");
         }
     }
 
@@ -377,69 +277,28 @@ mod tests {
             ("____________", None),
         ] {
             let parsed = FipKey::parse(key);
-            assert_eq!(
-                parsed,
-                FipKey {
-                    pool: pool.map(str::to_owned),
-                    ..FipKey::default()
-                },
-                "{key}"
-            );
+            assert_eq!(parsed, FipKey { pool: pool.map(str::to_owned), ..FipKey::default() }, "{key}");
             assert_eq!(parsed.is_empty(), pool.is_none(), "{key}");
         }
     }
 
     #[test]
     fn keys_of_pods_and_what_they_leave_reserved() {
-        let web = FipKey::for_pod(
-            None,
-            &AppKind::of_owner("Deployment"),
-            "shop",
-            "web",
-            "web-7c9d-x2k4p",
-        );
+        let web = FipKey::for_pod(None, &AppKind::of_owner("Deployment"), "shop", "web", "web-7c9d-x2k4p");
         assert_eq!(web.to_string(), "dp_shop_web_web-7c9d-x2k4p");
         assert_eq!(web.reserved().to_string(), "dp_shop_web_");
-        assert_eq!(
-            web.reserved(),
-            FipKey::for_app(&AppKind::Deployment, "shop", "web")
-        );
+        assert_eq!(web.reserved(), FipKey::for_app(&AppKind::Deployment, "shop", "web"));
 
-        let cart = FipKey::for_pod(
-            Some("blue"),
-            &AppKind::of_owner("StatefulSet"),
-            "shop",
-            "cart",
-            "cart-2",
-        );
+        let cart = FipKey::for_pod(Some("blue"), &AppKind::of_owner("StatefulSet"), "shop", "cart", "cart-2");
         assert_eq!(cart.to_string(), "pool__blue_sts_shop_cart_cart-2");
         assert_eq!(cart.reserved().to_string(), "pool__blue_");
 
-        let tapp = FipKey::for_pod(
-            Some(""),
-            &AppKind::of_owner("TApp"),
-            "ns1",
-            "demo",
-            "demo-1",
-        );
+        let tapp = FipKey::for_pod(Some(""), &AppKind::of_owner("TApp"), "ns1", "demo", "demo-1");
         assert_eq!(tapp.to_string(), "tapp_ns1_demo_demo-1");
-        assert_eq!(
-            FipKey::for_bare_pod(None, "ns1", "pod1").to_string(),
-            "NULL_ns1_NULL_pod1"
-        );
+        assert_eq!(FipKey::for_bare_pod(None, "ns1", "pod1").to_string(), "NULL_ns1_NULL_pod1");
 
-        let lone = FipKey::for_pod(
-            None,
-            &AppKind::of_owner("ReplicaSet"),
-            "shop",
-            "web-5d",
-            "web-5d-x2k4p",
-        );
-        assert_ne!(
-            lone.kind(),
-            Some(AppKind::Deployment),
-            "a ReplicaSet of its own is a workload of its own"
-        );
+        let lone = FipKey::for_pod(None, &AppKind::of_owner("ReplicaSet"), "shop", "web-5d", "web-5d-x2k4p");
+        assert_ne!(lone.kind(), Some(AppKind::Deployment), "a ReplicaSet of its own is a workload of its own");
     }
 
     #[test]
@@ -467,10 +326,7 @@ mod tests {
             AppKind::Other("tapp".into()),
             AppKind::Other("null".into()),
         ] {
-            assert_eq!(
-                prefix_for_app_type(app_type_for_prefix(&kind.prefix())),
-                kind.prefix()
-            );
+            assert_eq!(prefix_for_app_type(app_type_for_prefix(&kind.prefix())), kind.prefix());
             assert_eq!(AppKind::of_prefix(&kind.prefix()), Some(kind));
         }
         assert_eq!(AppKind::of_prefix(""), None);
@@ -486,20 +342,10 @@ mod tests {
             ("", "", "shop", "", "", "sts_shop__"),
             ("", "statefulset", "", "cart", "", "sts__cart_"),
             ("", "deployments", "shop", "web", "", "dp_shop_web_"),
-            (
-                "blue",
-                "tapp",
-                "ns1",
-                "demo",
-                "demo-1",
-                "pool__blue_tapp_ns1_demo_demo-1",
-            ),
+            ("blue", "tapp", "ns1", "demo", "demo-1", "pool__blue_tapp_ns1_demo_demo-1"),
             ("", "NULL", "ns1", "NULL", "pod1", "NULL_ns1_NULL_pod1"),
         ] {
-            assert_eq!(
-                FipKey::from_parts(pool, app_type, namespace, app, pod).to_string(),
-                key
-            );
+            assert_eq!(FipKey::from_parts(pool, app_type, namespace, app, pod).to_string(), key);
         }
     }
 

@@ -16,6 +16,7 @@
 pub mod addr;
 pub mod freeset;
 pub mod key;
+pub mod ledger;
 pub mod matching;
 pub mod policy;
 pub mod range;

@@ -20,10 +20,7 @@ struct Cost {
 }
 
 impl Cost {
-    const ZERO: Cost = Cost {
-        class: 0,
-        ranks: [0; MAX_LISTS],
-    };
+    const ZERO: Cost = Cost { class: 0, ranks: [0; MAX_LISTS] };
 
     /// This cost with `sign` times the cost of `list`'s candidate at `rank` added.
     fn step(mut self, sign: i32, list: usize, rank: usize, class: u8) -> Cost {
@@ -42,21 +39,11 @@ pub fn match_lists(lists: &[Vec<(Addr, u8)>]) -> Option<Vec<Addr>> {
     if lists.len() > MAX_LISTS {
         return None;
     }
-    let mut matching = Matching {
-        lists,
-        rank_of: vec![None; lists.len()],
-        taken: BTreeMap::new(),
-    };
+    let mut matching = Matching { lists, rank_of: vec![None; lists.len()], taken: BTreeMap::new() };
     for list in 0..lists.len() {
         matching.augment(list)?;
     }
-    Some(
-        lists
-            .iter()
-            .zip(&matching.rank_of)
-            .filter_map(|(list, rank)| rank.map(|rank| list[rank].0))
-            .collect(),
-    )
+    Some(lists.iter().zip(&matching.rank_of).filter_map(|(list, rank)| rank.map(|rank| list[rank].0)).collect())
 }
 
 struct Matching<'a> {
@@ -86,9 +73,7 @@ impl Matching<'_> {
             for (rank, &(addr, class)) in self.lists[list].iter().enumerate() {
                 let cost = so_far.step(1, list, rank, class);
                 match self.taken.get(&addr) {
-                    None if end.is_none_or(|(best, ..)| cost < best) => {
-                        end = Some((cost, list, rank))
-                    }
+                    None if end.is_none_or(|(best, ..)| cost < best) => end = Some((cost, list, rank)),
                     Some(&holder) if holder != list => {
                         let held = self.rank_of[holder].unwrap_or_default();
                         let cost = cost.step(-1, holder, held, self.lists[holder][held].1);
@@ -126,15 +111,11 @@ mod tests {
     }
 
     fn lists(lists: &[&[(u32, u8)]]) -> Vec<Vec<(Addr, u8)>> {
-        lists
-            .iter()
-            .map(|list| list.iter().map(|&(n, class)| (addr(n), class)).collect())
-            .collect()
+        lists.iter().map(|list| list.iter().map(|&(n, class)| (addr(n), class)).collect()).collect()
     }
 
     fn picks(input: &[&[(u32, u8)]]) -> Option<Vec<u32>> {
-        match_lists(&lists(input))
-            .map(|picks| picks.iter().map(|addr| addr.bits() as u32).collect())
+        match_lists(&lists(input)).map(|picks| picks.iter().map(|addr| addr.bits() as u32).collect())
     }
 
     #[test]
@@ -150,10 +131,7 @@ mod tests {
             (&[same, &[(1, 2)]], Some(vec![2, 1])),
             // What the pod owns (class 0) wins over order, and a chain of three moves along.
             (&[&[(1, 2), (2, 0)]], Some(vec![2])),
-            (
-                &[&[(1, 2), (2, 2)], &[(1, 2), (3, 2)], &[(1, 2)]],
-                Some(vec![2, 3, 1]),
-            ),
+            (&[&[(1, 2), (2, 2)], &[(1, 2), (3, 2)], &[(1, 2)]], Some(vec![2, 3, 1])),
             // Recently freed (3) only where nothing else will do.
             (&[&[(1, 3), (2, 2)], &[(2, 2)]], Some(vec![1, 2])),
             // The cheaper of two entries for one address counts.
@@ -168,12 +146,7 @@ mod tests {
         let row: Vec<(Addr, u8)> = (0..=MAX_LISTS as u32).map(|n| (addr(n), 2)).collect();
         let mut input = vec![row; MAX_LISTS];
         let picks = match_lists(&input).unwrap();
-        assert!(
-            picks
-                .iter()
-                .enumerate()
-                .all(|(list, pick)| *pick == addr(list as u32))
-        );
+        assert!(picks.iter().enumerate().all(|(list, pick)| *pick == addr(list as u32)));
         input.push(vec![(addr(99), 0)]);
         assert_eq!(match_lists(&input), None);
     }
@@ -181,9 +154,8 @@ mod tests {
     #[test]
     fn the_last_list_moves_all_the_others() {
         // List i takes i or i + 1; the last insists on 0, so that everyone moves up by one.
-        let mut input: Vec<Vec<(Addr, u8)>> = (0..MAX_LISTS as u32 - 1)
-            .map(|n| vec![(addr(n), 0), (addr(n + 1), 0)])
-            .collect();
+        let mut input: Vec<Vec<(Addr, u8)>> =
+            (0..MAX_LISTS as u32 - 1).map(|n| vec![(addr(n), 0), (addr(n + 1), 0)]).collect();
         input.push(vec![(addr(0), 3)]);
         let picks = match_lists(&input).unwrap();
         let want: Vec<Addr> = (1..MAX_LISTS as u32).chain([0]).map(addr).collect();
@@ -199,11 +171,7 @@ mod tests {
         ) {
             let Some(list) = lists.get(at.len()) else {
                 let total = at.iter().map(|pick| u32::from(pick.2)).sum();
-                let found = (
-                    total,
-                    at.iter().map(|pick| pick.0).collect(),
-                    at.iter().map(|pick| pick.1).collect(),
-                );
+                let found = (total, at.iter().map(|pick| pick.0).collect(), at.iter().map(|pick| pick.1).collect());
                 if best.as_ref().is_none_or(|best| found < *best) {
                     *best = Some(found);
                 }

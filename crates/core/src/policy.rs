@@ -85,32 +85,19 @@ mod tests {
             (Some("immutable"), Some("blue"), Never),
             (Some("unknown"), Some("blue"), Never),
         ] {
-            assert_eq!(
-                ReleasePolicy::from_annotations(policy, pool),
-                want,
-                "{policy:?} {pool:?}"
-            );
+            assert_eq!(ReleasePolicy::from_annotations(policy, pool), want, "{policy:?} {pool:?}");
         }
     }
 
     #[test]
     fn numbers_and_words_round_trip() {
         for policy in [Default, Immutable, Never] {
-            assert_eq!(
-                ReleasePolicy::from_number(policy.number().into()),
-                Some(policy)
-            );
-            assert_eq!(
-                ReleasePolicy::from_annotations(Some(policy.annotation()), None),
-                policy
-            );
+            assert_eq!(ReleasePolicy::from_number(policy.number().into()), Some(policy));
+            assert_eq!(ReleasePolicy::from_annotations(Some(policy.annotation()), None), policy);
         }
         for number in [-1, 3, 256, i64::MIN, i64::MAX] {
             assert_eq!(ReleasePolicy::from_number(number), None);
         }
-        assert_eq!(
-            format!("{Default} {Immutable} {Never}"),
-            "default immutable never"
-        );
+        assert_eq!(format!("{Default} {Immutable} {Never}"), "default immutable never");
     }
 }

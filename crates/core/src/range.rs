@@ -12,9 +12,7 @@ use crate::addr::{Addr, Family};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
     /// A part is not an address.
-    #[error(
-        "range {range:?}: {part:?} is not an IP address; write one address or `first~last`{hint}"
-    )]
+    #[error("range {range:?}: {part:?} is not an IP address; write one address or `first~last`{hint}")]
     NotAnAddress {
         /// The whole range.
         range: String,
@@ -66,18 +64,12 @@ impl IpRange {
 
     /// The range of one address.
     pub fn single(addr: Addr) -> Self {
-        IpRange {
-            first: addr,
-            last: addr,
-        }
+        IpRange { first: addr, last: addr }
     }
 
     /// Every address of a family.
     pub fn all(family: Family) -> Self {
-        IpRange {
-            first: family.min(),
-            last: family.max(),
-        }
+        IpRange { first: family.min(), last: family.max() }
     }
 
     /// The lowest address.
@@ -117,32 +109,21 @@ impl IpRange {
         if self.intersect(hole).is_none() {
             return (Some(*self), None);
         }
-        let below = hole
-            .first
-            .prev()
-            .and_then(|last| IpRange::new(self.first, last));
-        let above = hole
-            .last
-            .next()
-            .and_then(|first| IpRange::new(first, self.last));
+        let below = hole.first.prev().and_then(|last| IpRange::new(self.first, last));
+        let above = hole.last.next().and_then(|first| IpRange::new(first, self.last));
         (below, above)
     }
 
     /// The addresses in ascending order. Lazy, but as long as the range: clip it first.
     pub fn addrs(&self) -> impl Iterator<Item = Addr> + use<> {
         let last = self.last;
-        std::iter::successors(Some(self.first), move |addr| {
-            if *addr < last { addr.next() } else { None }
-        })
+        std::iter::successors(Some(self.first), move |addr| if *addr < last { addr.next() } else { None })
     }
 }
 
 impl From<IpNet> for IpRange {
     fn from(net: IpNet) -> Self {
-        IpRange {
-            first: net.network().into(),
-            last: net.broadcast().into(),
-        }
+        IpRange { first: net.network().into(), last: net.broadcast().into() }
     }
 }
 
@@ -161,11 +142,7 @@ impl FromStr for IpRange {
         if first.is_ipv4() != last.is_ipv4() {
             return Err(RangeError::MixedFamilies { range: shown(s) });
         }
-        IpRange::new(first.into(), last.into()).ok_or_else(|| RangeError::Reversed {
-            range: shown(s),
-            first,
-            last,
-        })
+        IpRange::new(first.into(), last.into()).ok_or_else(|| RangeError::Reversed { range: shown(s), first, last })
     }
 }
 
@@ -187,11 +164,7 @@ fn parse_end(range: &str, part: &str) -> Result<IpAddr, RangeError> {
     })?;
     match ip.to_canonical() {
         plain if plain == ip => Ok(ip),
-        plain => Err(RangeError::Mapped {
-            range: shown(range),
-            mapped: ip,
-            plain,
-        }),
+        plain => Err(RangeError::Mapped { range: shown(range), mapped: ip, plain }),
     }
 }
 
@@ -206,11 +179,7 @@ fn shown(text: &str) -> String {
 
 impl fmt::Display for IpRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.first == self.last {
-            write!(f, "{}", self.first)
-        } else {
-            write!(f, "{}~{}", self.first, self.last)
-        }
+        if self.first == self.last { write!(f, "{}", self.first) } else { write!(f, "{}~{}", self.first, self.last) }
     }
 }
 
@@ -239,9 +208,7 @@ impl RangeSet {
         let mut merged: Vec<IpRange> = Vec::with_capacity(ranges.len());
         for range in ranges {
             match merged.last_mut() {
-                Some(before) if touches(before, &range) => {
-                    before.last = before.last.max(range.last)
-                }
+                Some(before) if touches(before, &range) => before.last = before.last.max(range.last),
                 _ => merged.push(range),
             }
         }
@@ -257,18 +224,14 @@ impl RangeSet {
     /// Whether any address of `range` is in the set. O(log n).
     pub fn overlaps(&self, range: &IpRange) -> bool {
         let i = self.ranges.partition_point(|r| r.last < range.first);
-        self.ranges
-            .get(i)
-            .is_some_and(|r| r.intersect(range).is_some())
+        self.ranges.get(i).is_some_and(|r| r.intersect(range).is_some())
     }
 
     /// The parts of the set that lie in `range`, ascending. O(log n) plus what it yields.
     pub fn clip(&self, range: &IpRange) -> impl Iterator<Item = IpRange> + '_ {
         let range = *range;
         let i = self.ranges.partition_point(|r| r.last < range.first);
-        self.ranges[i..]
-            .iter()
-            .map_while(move |r| r.intersect(&range))
+        self.ranges[i..].iter().map_while(move |r| r.intersect(&range))
     }
 
     /// The addresses in both sets. O(n + m).
@@ -284,19 +247,13 @@ impl RangeSet {
 
     /// Adds every address of `range`. O(n).
     pub fn insert(&mut self, range: IpRange) {
-        let start = self
-            .ranges
-            .partition_point(|r| r.last < range.first && !touches(r, &range));
+        let start = self.ranges.partition_point(|r| r.last < range.first && !touches(r, &range));
         let end = start + self.ranges[start..].partition_point(|r| touches(&range, r));
         let merged = match self.ranges.get(start..end) {
-            Some([lowest, .., highest]) => IpRange {
-                first: lowest.first.min(range.first),
-                last: highest.last.max(range.last),
-            },
-            Some([only]) => IpRange {
-                first: only.first.min(range.first),
-                last: only.last.max(range.last),
-            },
+            Some([lowest, .., highest]) => {
+                IpRange { first: lowest.first.min(range.first), last: highest.last.max(range.last) }
+            }
+            Some([only]) => IpRange { first: only.first.min(range.first), last: only.last.max(range.last) },
             _ => range,
         };
         self.ranges.splice(start..end, [merged]);
@@ -328,9 +285,7 @@ impl RangeSet {
 
     /// Number of addresses, at most `u128::MAX`.
     pub fn len(&self) -> u128 {
-        self.ranges
-            .iter()
-            .fold(0, |sum, range| sum.saturating_add(range.len()))
+        self.ranges.iter().fold(0, |sum, range| sum.saturating_add(range.len()))
     }
 
     /// Whether no address is in the set.

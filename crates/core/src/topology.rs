@@ -130,30 +130,20 @@ impl Topology {
 
     /// The pool whose configured ranges contain `addr`, even if it is never handed out. O(log ranges).
     pub fn pool_of(&self, addr: Addr) -> Option<PoolId> {
-        let i = self
-            .ranges
-            .partition_point(|(range, _)| range.last() < addr);
-        self.ranges
-            .get(i)
-            .filter(|(range, _)| range.contains(addr))
-            .map(|&(_, pool)| pool)
+        let i = self.ranges.partition_point(|(range, _)| range.last() < addr);
+        self.ranges.get(i).filter(|(range, _)| range.contains(addr)).map(|&(_, pool)| pool)
     }
 
     /// Whether `addr` may be handed out: in a configured range and neither network, broadcast nor gateway address.
     pub fn is_usable(&self, addr: Addr) -> bool {
-        self.pool_of(addr)
-            .is_some_and(|pool| self.pool(pool).usable.contains(addr))
+        self.pool_of(addr).is_some_and(|pool| self.pool(pool).usable.contains(addr))
     }
 
     /// The parts of `range` that lie in configured ranges, with their pools, ascending. O(log ranges) plus what it yields.
     pub fn clip(&self, range: &IpRange) -> impl Iterator<Item = (IpRange, PoolId)> + '_ {
         let range = *range;
-        let i = self
-            .ranges
-            .partition_point(|(r, _)| r.last() < range.first());
-        self.ranges[i..]
-            .iter()
-            .map_while(move |(r, pool)| r.intersect(&range).map(|part| (part, *pool)))
+        let i = self.ranges.partition_point(|(r, _)| r.last() < range.first());
+        self.ranges[i..].iter().map_while(move |(r, pool)| r.intersect(&range).map(|part| (part, *pool)))
     }
 
     /// The class of a node with this address; none if it is in no node subnet.
@@ -162,13 +152,10 @@ impl Topology {
     pub fn class_of(&self, ip: IpAddr) -> Option<ClassId> {
         let ip = ip.to_canonical();
         let family = Family::of(ip);
-        self.prefixes
-            .iter()
-            .filter(|level| level.family == family)
-            .find_map(|level| {
-                let prefix = IpNet::new(ip, level.len).ok()?.trunc();
-                level.classes.get(&prefix).copied()
-            })
+        self.prefixes.iter().filter(|level| level.family == family).find_map(|level| {
+            let prefix = IpNet::new(ip, level.len).ok()?.trunc();
+            level.classes.get(&prefix).copied()
+        })
     }
 
     /// Number of classes.

@@ -22,11 +22,7 @@ pub struct PoolName {
 
 impl fmt::Display for PoolName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "pool {} (gateway {}/{})",
-            self.place, self.gateway, self.prefix_len
-        )
+        write!(f, "pool {} (gateway {}/{})", self.place, self.gateway, self.prefix_len)
     }
 }
 
@@ -34,9 +30,7 @@ impl fmt::Display for PoolName {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TopologyError {
     /// The array is empty.
-    #[error(
-        "no pool is configured; list at least one (to stop handing out addresses, leave a pool with empty `ips`)"
-    )]
+    #[error("no pool is configured; list at least one (to stop handing out addresses, leave a pool with empty `ips`)")]
     NoPools,
     /// A pool without node subnets would serve no node.
     #[error(
@@ -156,9 +150,7 @@ impl fmt::Display for Unusable {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Warning {
     /// A range holds an address that no pod can have.
-    #[error(
-        "{pool}: `ips` range {range} contains {addr}, {why} of {network}; it is never handed out"
-    )]
+    #[error("{pool}: `ips` range {range} contains {addr}, {why} of {network}; it is never handed out")]
     NeverHandedOut {
         /// The pool.
         pool: PoolName,
