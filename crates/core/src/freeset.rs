@@ -167,5 +167,4 @@ impl fmt::Debug for FreeSet {
 }
 
 #[cfg(test)]
-#[path = "freeset_tests.rs"]
 mod tests;

@@ -22,6 +22,9 @@ pub mod policy;
 pub mod range;
 pub mod topology;
 
+#[cfg(test)]
+mod testing;
+
 pub use addr::{Addr, Family};
 pub use freeset::FreeSet;
 pub use key::{AppKind, FipKey};

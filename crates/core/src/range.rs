@@ -321,5 +321,4 @@ impl fmt::Debug for RangeSet {
 }
 
 #[cfg(test)]
-#[path = "range_tests.rs"]
 mod tests;

@@ -17,7 +17,7 @@ pub(super) fn build(configs: Vec<PoolConfig>) -> Result<(Topology, Vec<Warning>)
     }
     let mut warnings = Vec::new();
     let mut pools = Vec::with_capacity(configs.len());
-    for (place, config) in configs.into_iter().enumerate() {
+    for (config, place) in configs.into_iter().zip(0..) {
         pools.push(check(place, config, &mut warnings)?);
     }
     pools.sort_by_key(|pool| (Addr::from(pool.gateway), pool.ranges.first().copied(), pool.name.place));
@@ -33,7 +33,7 @@ pub(super) fn build(configs: Vec<PoolConfig>) -> Result<(Topology, Vec<Warning>)
 }
 
 /// The checks of one pool, in the order the original makes them.
-fn check(place: usize, config: PoolConfig, warnings: &mut Vec<Warning>) -> Result<Pool, TopologyError> {
+fn check(place: u32, config: PoolConfig, warnings: &mut Vec<Warning>) -> Result<Pool, TopologyError> {
     let PoolConfig { node_subnets, ranges, subnet, gateway, vlan } = config;
     let prefix_len = subnet.prefix_len();
     let name = PoolName { place, gateway, prefix_len };

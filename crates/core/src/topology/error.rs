@@ -13,7 +13,7 @@ use crate::range::IpRange;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PoolName {
     /// Place in the configuration's array, from 0.
-    pub place: usize,
+    pub place: u32,
     /// The pool's gateway.
     pub gateway: IpAddr,
     /// The pool's prefix length in bits.
