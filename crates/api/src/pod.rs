@@ -25,6 +25,8 @@ pub struct PodView {
     pub namespace: String,
     /// `metadata.uid`.
     pub uid: String,
+    /// `metadata.resourceVersion`: which version of the pod this is.
+    pub resource_version: String,
     /// Those of [`names::POD_ANNOTATIONS`] that the pod has.
     pub annotations: BTreeMap<String, String>,
     /// `metadata.ownerReferences`.
@@ -135,6 +137,7 @@ impl Metadata {
         pod.name = read.name;
         pod.namespace = read.namespace;
         pod.uid = read.uid;
+        pod.resource_version = read.resource_version;
         pod.annotations = read.annotations;
         pod.owners = read.owners;
         pod.created_at = read.created_at;
@@ -147,6 +150,7 @@ from_members!(<'de> Metadata {
     "name" => |meta, name: String| meta.0.name = name;
     "namespace" => |meta, namespace: String| meta.0.namespace = namespace;
     "uid" => |meta, uid: String| meta.0.uid = uid;
+    "resourceVersion" => |meta, version: String| meta.0.resource_version = version;
     "annotations" => |meta, all: Map<String>| meta.0.annotations = relevant(all.0);
     "ownerReferences" => |meta, owners: List<OwnerRef>| meta.0.owners = owners.0;
     "creationTimestamp" => |meta, time: Text<'de>| meta.0.created_at = time.0.parse().ok();
@@ -260,6 +264,7 @@ impl From<&Pod> for PodView {
             name: text(&meta.name),
             namespace: text(&meta.namespace),
             uid: text(&meta.uid),
+            resource_version: text(&meta.resource_version),
             annotations: annotations
                 .filter(|(name, _)| names::POD_ANNOTATIONS.contains(&name.as_str()))
                 .map(|(name, value)| (name.clone(), value.clone()))
