@@ -1,1 +1,5 @@
 //! galaxy-ipam
+
+pub mod cli;
+pub mod cloud;
+pub mod metrics;
