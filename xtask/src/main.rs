@@ -1,2 +1,84 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands: `cargo xtask test`, `cargo xtask gen`, `cargo xtask bench`.
+
+mod generate;
+mod libtest;
+mod test;
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+
+/// Developer commands of Galaxy.
+#[derive(Parser)]
+#[command(name = "cargo xtask", disable_help_subcommand = true)]
+struct Args {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Format, lints, generated files and all tests. The last line says how many passed and failed.
+    Test,
+    /// Write the generated files.
+    Gen {
+        /// Only say which files are not as they would be written.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Run the benchmarks of galaxy-core.
+    Bench {
+        /// Arguments for the benchmark program, as a filter.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Test => test::run(),
+        Task::Gen { check: false } => generate::write().map(|()| ExitCode::SUCCESS),
+        Task::Gen { check: true } => generate::check().map(|()| ExitCode::SUCCESS),
+        Task::Bench { args } => {
+            let mut bench = cargo(&["bench", "--package", "galaxy-core", "--"]);
+            bench.args(args);
+            require("benchmarks", &mut bench).map(|()| ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The root of the repository.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// A cargo command in the root of the repository, by the cargo that runs this.
+fn cargo(args: &[&str]) -> Command {
+    let program = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
+    let mut command = Command::new(program);
+    command.args(args).current_dir(root());
+    command
+}
+
+/// Runs a command that must succeed.
+fn require(what: &str, command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("cannot start {what}: {command:?}"))?;
+    if !status.success() {
+        bail!("{what} failed ({status})");
+    }
+    Ok(())
+}

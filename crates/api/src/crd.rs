@@ -47,7 +47,15 @@ const POOL_COLUMNS: &[Column] = &[
 
 /// All definitions that Galaxy needs, in the order to apply them.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![floating_ip(), finish(Pool::crd(), POOL_COLUMNS)]
+    vec![floating_ip(), pool()]
+}
+
+fn pool() -> CustomResourceDefinition {
+    let mut crd = finish(Pool::crd(), POOL_COLUMNS);
+    if let Some(root) = root_schema(&mut crd) {
+        root.required = Some(vec!["size".to_owned()]);
+    }
+    crd
 }
 
 fn floating_ip() -> CustomResourceDefinition {
@@ -80,6 +88,8 @@ fn floating_ip() -> CustomResourceDefinition {
         let properties = root.properties.get_or_insert_default();
         properties.insert("metadata".to_owned(), metadata);
         if let Some(spec) = properties.get_mut("spec") {
+            // All that a reservation by hand has; everything else came later or is galaxy-ipam's.
+            spec.required = Some(vec!["key".to_owned(), "policy".to_owned()]);
             spec.x_kubernetes_validations = Some(vec![
                 rule(
                     "!has(self.state) || self.state != 'Bound' || has(self.pod)",
@@ -115,7 +125,7 @@ fn finish(mut crd: CustomResourceDefinition, columns: &[Column]) -> CustomResour
         version.additional_printer_columns = Some(columns.iter().map(column).collect());
     }
     if let Some(root) = root_schema(&mut crd) {
-        without_null(root);
+        tidy(root);
     }
     crd
 }
@@ -134,16 +144,20 @@ fn root_schema(crd: &mut CustomResourceDefinition) -> Option<&mut JSONSchemaProp
     crd.spec.versions.first_mut()?.schema.as_mut()?.open_api_v3_schema.as_mut()
 }
 
-/// Optional members are absent, never null: without `nullable` the API server drops nulls, and rules can trust `has`.
-fn without_null(schema: &mut JSONSchemaProps) {
+/// Takes out what the derivation adds and the definitions do without.
+///
+/// Optional members are absent, never null and never filled in: the API server drops nulls, rules can trust `has`.
+fn tidy(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
+    schema.default = None;
+    schema.title = None;
     for property in schema.properties.iter_mut().flat_map(BTreeMap::values_mut) {
-        without_null(property);
+        tidy(property);
     }
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
-        without_null(items);
+        tidy(items);
     }
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
-        without_null(values);
+        tidy(values);
     }
 }

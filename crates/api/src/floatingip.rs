@@ -20,10 +20,9 @@ const NAME_BYTES: u32 = 253;
 /// Bound on `key` and `attribute`, which are made of several names.
 const KEY_BYTES: u32 = 1024;
 
-/// What is recorded of an address.
-///
-/// The typed members are the truth where `state` is set. `key` and `attribute` are written along for older readers and
-/// read only of objects that lack `state`. Reading tolerates any member that makes no sense as if it were absent.
+/// What is recorded of an address. Where `state` is set, the typed members are the truth, and `key` and `attribute` are
+/// there for older readers.
+// Reading takes any member that makes no sense as absent, so that one odd object never hides an address in use.
 #[derive(CustomResource, Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "galaxy.k8s.io",
@@ -43,7 +42,7 @@ const KEY_BYTES: u32 = 1024;
 pub struct FloatingIPSpec {
     /// Who has the address, as one string: `sts_shop_cart_cart-2`, `dp_shop_web_`, `pool__blue_`.
     #[serde(default, deserialize_with = "lenient")]
-    #[schemars(required, length(max = KEY_BYTES))]
+    #[schemars(length(max = KEY_BYTES))]
     pub key: String,
 
     /// Node and pod uid as a JSON string, for older readers: `{"NodeName":"worker-3","Uid":"6b1f0c9e-…"}`.
@@ -53,7 +52,7 @@ pub struct FloatingIPSpec {
 
     /// When the address is freed: 0 with the pod, 1 with its workload or on scale-down (immutable), 2 never.
     #[serde(default, deserialize_with = "lenient")]
-    #[schemars(required, range(min = 0, max = 2))]
+    #[schemars(range(min = 0, max = 2))]
     pub policy: i64,
 
     /// When the address was last taken, given up or kept.

@@ -29,7 +29,7 @@ pub const MAX_SIZE: i64 = 1 << 24;
 pub struct PoolSpec {
     /// Number of addresses that pods of the pool may use at once.
     #[serde(default, deserialize_with = "lenient")]
-    #[schemars(required, range(min = 0, max = MAX_SIZE))]
+    #[schemars(range(min = 0, max = MAX_SIZE))]
     pub size: i64,
     /// Whether to reserve addresses up to the size ahead of any pod.
     #[serde(default, rename = "preAllocateIP", deserialize_with = "lenient")]
@@ -55,7 +55,7 @@ pub struct PoolStatus {
     #[serde(deserialize_with = "lenient")]
     #[schemars(with = "i64")]
     pub reserved: u64,
-    /// [`ACCEPTED`] and [`PRE_ALLOCATED`].
+    /// `Accepted`: the size counts. `PreAllocated`: as many addresses are reserved as were asked for.
     #[serde(deserialize_with = "lenient", skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 8),
