@@ -60,20 +60,24 @@ fn pool() -> CustomResourceDefinition {
 
 fn floating_ip() -> CustomResourceDefinition {
     let mut crd = finish(FloatingIP::crd(), FLOATING_IP_COLUMNS);
+    const NAMED: &str = "a FloatingIP is named by its address: 10.0.0.5, or all eight groups of an IPv6 address in four \
+                         lower-case digits each with - for :, as 2001-0db8-0000-0000-0000-0000-0000-0001";
+    const ADDRESSED: &str = "the address must be the one that the object is named by, with a prefix length";
     if let Some(root) = root_schema(&mut crd) {
         root.x_kubernetes_validations = Some(vec![
-            rule(
-                &format!("self.metadata.name.matches('{}')", ADDRESS_NAME.replace('\\', r"\\")),
-                "a FloatingIP is named by its address: 10.0.0.5, or all eight groups of an IPv6 address in four \
-                 lower-case digits each with - for :, as 2001-0db8-0000-0000-0000-0000-0000-0001",
-                None,
-            ),
-            rule(
-                "!has(self.spec.address) || self.metadata.name.contains('-') || \
-                 self.spec.address.startsWith(self.metadata.name + '/')",
-                "spec.address must be the address that the object is named by, with a prefix length",
-                Some(".spec.address"),
-            ),
+            ValidationRule {
+                message_expression: Some(format!("'metadata.name ' + self.metadata.name + ': {NAMED}'")),
+                ..rule(&format!("self.metadata.name.matches('{}')", ADDRESS_NAME.replace('\\', r"\\")), NAMED, None)
+            },
+            ValidationRule {
+                message_expression: Some(format!("self.spec.address + ': {ADDRESSED}'")),
+                ..rule(
+                    "!has(self.spec.address) || self.metadata.name.contains('-') || \
+                     self.spec.address.startsWith(self.metadata.name + '/')",
+                    ADDRESSED,
+                    Some(".spec.address"),
+                )
+            },
         ]);
         let name = JSONSchemaProps {
             type_: Some("string".to_owned()),
