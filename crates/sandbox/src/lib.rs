@@ -1,3 +1,4 @@
 //! galaxy-sandbox
 
+pub mod apiserver;
 pub mod clock;
