@@ -30,9 +30,7 @@ fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
 
 fn code<T: std::fmt::Debug>(result: kube::Result<T>) -> (u16, String, String) {
     match result {
-        Err(kube::Error::Api(status)) => {
-            (status.code, status.reason.clone(), status.message.clone())
-        }
+        Err(kube::Error::Api(status)) => (status.code, status.reason.clone(), status.message.clone()),
         other => panic!("expected a Status, got {other:?}"),
     }
 }
@@ -42,45 +40,25 @@ async fn objects_live_and_change_and_die() {
     let (_server, client) = start().await;
     let maps: Api<ConfigMap> = Api::default_namespaced(client);
     let made = maps
-        .create(
-            &PostParams::default(),
-            &from(json!({"metadata": {"generateName": "a-"}, "data": {"k": "1"}})),
-        )
+        .create(&PostParams::default(), &from(json!({"metadata": {"generateName": "a-"}, "data": {"k": "1"}})))
         .await
         .unwrap();
     let name = made.name_any();
     assert!(name.starts_with("a-") && name.len() == 7, "{name}");
     assert!(made.uid().is_some() && made.creation_timestamp().is_some());
-    let again = maps
-        .create(
-            &PostParams::default(),
-            &from(json!({"metadata": {"name": name}})),
-        )
-        .await;
+    let again = maps.create(&PostParams::default(), &from(json!({"metadata": {"name": name}}))).await;
     assert_eq!(code(again).1, "AlreadyExists");
 
     let mut stale = made.clone();
-    let changed: ConfigMap = maps
-        .patch(
-            &name,
-            &PatchParams::default(),
-            &Patch::Merge(json!({"data": {"k": "2", "l": "3"}})),
-        )
-        .await
-        .unwrap();
+    let changed: ConfigMap =
+        maps.patch(&name, &PatchParams::default(), &Patch::Merge(json!({"data": {"k": "2", "l": "3"}}))).await.unwrap();
     assert_ne!(changed.resource_version(), made.resource_version());
     stale.data = None;
     let (status, reason, message) = code(maps.replace(&name, &PostParams::default(), &stale).await);
     assert_eq!((status, reason.as_str()), (409, "Conflict"));
-    assert!(
-        message.contains("the object has been modified"),
-        "{message}"
-    );
+    assert!(message.contains("the object has been modified"), "{message}");
     // A write that changes nothing is no write.
-    let same = maps
-        .replace(&name, &PostParams::default(), &changed)
-        .await
-        .unwrap();
+    let same = maps.replace(&name, &PostParams::default(), &changed).await.unwrap();
     assert_eq!(same.resource_version(), changed.resource_version());
 
     maps.delete(&name, &DeleteParams::default()).await.unwrap();
@@ -93,49 +71,21 @@ async fn objects_live_and_change_and_die() {
 async fn a_watch_resumes_where_it_ended() {
     let (_server, client) = start().await;
     let maps: Api<ConfigMap> = Api::default_namespaced(client);
-    let start = maps
-        .list(&ListParams::default())
-        .await
-        .unwrap()
-        .metadata
-        .resource_version
-        .unwrap();
+    let start = maps.list(&ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
     for n in 0..3 {
-        maps.create(
-            &PostParams::default(),
-            &from(json!({"metadata": {"name": format!("m{n}")}})),
-        )
-        .await
-        .unwrap();
+        maps.create(&PostParams::default(), &from(json!({"metadata": {"name": format!("m{n}")}}))).await.unwrap();
     }
     let params = WatchParams::default();
-    let first: Vec<_> = maps
-        .watch(&params, &start)
-        .await
-        .unwrap()
-        .take(2)
-        .try_collect()
-        .await
-        .unwrap();
-    let WatchEvent::Added(second) = &first[1] else {
-        panic!("{first:?}")
-    };
+    let first: Vec<_> = maps.watch(&params, &start).await.unwrap().take(2).try_collect().await.unwrap();
+    let WatchEvent::Added(second) = &first[1] else { panic!("{first:?}") };
     assert_eq!(second.name_any(), "m1");
     let version = second.resource_version().unwrap();
     let mut rest = Box::pin(maps.watch(&params, &version).await.unwrap());
-    let WatchEvent::Added(third) = rest.next().await.unwrap().unwrap() else {
-        panic!()
-    };
+    let WatchEvent::Added(third) = rest.next().await.unwrap().unwrap() else { panic!() };
     assert_eq!(third.name_any(), "m2");
     maps.delete("m0", &DeleteParams::default()).await.unwrap();
-    let next = tokio::time::timeout(Duration::from_secs(5), rest.next())
-        .await
-        .unwrap()
-        .unwrap()
-        .unwrap();
-    let WatchEvent::Deleted(gone) = next else {
-        panic!("{next:?}")
-    };
+    let next = tokio::time::timeout(Duration::from_secs(5), rest.next()).await.unwrap().unwrap().unwrap();
+    let WatchEvent::Deleted(gone) = next else { panic!("{next:?}") };
     assert_eq!(gone.name_any(), "m0");
     assert!(gone.resource_version().unwrap().parse::<u64>().unwrap() > version.parse().unwrap());
 }
@@ -144,33 +94,13 @@ async fn a_watch_resumes_where_it_ended() {
 async fn a_binding_assigns_once_and_carries_annotations() {
     let (_server, client) = start().await;
     let nodes: Api<Node> = Api::all(client.clone());
-    nodes
-        .create(
-            &PostParams::default(),
-            &from(json!({"metadata": {"name": "n1"}})),
-        )
-        .await
-        .unwrap();
+    nodes.create(&PostParams::default(), &from(json!({"metadata": {"name": "n1"}}))).await.unwrap();
     let pods: Api<Pod> = Api::default_namespaced(client.clone());
-    let made = pods
-        .create(&PostParams::default(), &pod("p"))
-        .await
-        .unwrap();
+    let made = pods.create(&PostParams::default(), &pod("p")).await.unwrap();
     let spec = made.spec.clone().unwrap();
-    let requests = spec.containers[0]
-        .resources
-        .clone()
-        .unwrap()
-        .requests
-        .unwrap();
-    assert_eq!(
-        requests["tke.cloud.tencent.com/eni-ip"].0, "1",
-        "a limit is also the request"
-    );
-    assert_eq!(
-        (spec.priority, spec.termination_grace_period_seconds),
-        (Some(0), Some(30))
-    );
+    let requests = spec.containers[0].resources.clone().unwrap().requests.unwrap();
+    assert_eq!(requests["tke.cloud.tencent.com/eni-ip"].0, "1", "a limit is also the request");
+    assert_eq!((spec.priority, spec.termination_grace_period_seconds), (Some(0), Some(30)));
 
     let bind = |uid: &str, version: &str| {
         let binding = json!({"apiVersion": "v1", "kind": "Binding",
@@ -187,32 +117,16 @@ async fn a_binding_assigns_once_and_carries_annotations() {
     assert_eq!(code(bind(&uid, "1").await).1, "Conflict");
     bind(&uid, &made.resource_version().unwrap()).await.unwrap();
     let bound = pods.get("p").await.unwrap();
-    assert_eq!(
-        bound.spec.as_ref().unwrap().node_name.as_deref(),
-        Some("n1")
-    );
+    assert_eq!(bound.spec.as_ref().unwrap().node_name.as_deref(), Some("n1"));
     assert_eq!(bound.annotations()["ip"], "10.0.0.1");
     let conditions = bound.status.unwrap().conditions.unwrap();
-    assert_eq!(
-        (conditions[0].type_.as_str(), conditions[0].status.as_str()),
-        ("PodScheduled", "True")
-    );
+    assert_eq!((conditions[0].type_.as_str(), conditions[0].status.as_str()), ("PodScheduled", "True"));
     let (_, _, message) = code(bind(&uid, "").await);
-    assert!(
-        message.contains("already assigned to node \"n1\""),
-        "{message}"
-    );
+    assert!(message.contains("already assigned to node \"n1\""), "{message}");
 
     // A bound pod dies slowly; a second deletion with no grace ends it.
-    let dying = pods
-        .delete("p", &DeleteParams::default())
-        .await
-        .unwrap()
-        .left()
-        .unwrap();
+    let dying = pods.delete("p", &DeleteParams::default()).await.unwrap().left().unwrap();
     assert_eq!(dying.metadata.deletion_grace_period_seconds, Some(30));
-    pods.delete("p", &DeleteParams::default().grace_period(0))
-        .await
-        .unwrap();
+    pods.delete("p", &DeleteParams::default().grace_period(0)).await.unwrap();
     assert_eq!(code(pods.get("p").await).0, 404);
 }

@@ -41,34 +41,18 @@ pub(super) struct Request {
 
 /// A successful answer.
 pub(super) enum Reply {
-    Object {
-        code: u16,
-        value: Object,
-        warnings: Vec<String>,
-    },
-    List {
-        resource: Arc<Resource>,
-        items: Vec<Object>,
-        meta: Value,
-    },
-    Watch(Watch),
+    Object { code: u16, value: Object, warnings: Vec<String> },
+    List { resource: Arc<Resource>, items: Vec<Object>, meta: Value },
+    Watch(Box<Watch>),
 }
 
 impl Reply {
     pub(super) fn ok(value: impl Into<Object>) -> Self {
-        Self::Object {
-            code: 200,
-            value: value.into(),
-            warnings: Vec::new(),
-        }
+        Self::Object { code: 200, value: value.into(), warnings: Vec::new() }
     }
 
     pub(super) fn created(value: impl Into<Object>) -> Self {
-        Self::Object {
-            code: 201,
-            value: value.into(),
-            warnings: Vec::new(),
-        }
+        Self::Object { code: 201, value: value.into(), warnings: Vec::new() }
     }
 
     /// A `Status` object that says "done".
@@ -80,11 +64,7 @@ impl Reply {
         let status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code, "details": details,
         });
-        Self::Object {
-            code,
-            value: Arc::new(status),
-            warnings: Vec::new(),
-        }
+        Self::Object { code, value: Arc::new(status), warnings: Vec::new() }
     }
 }
 
@@ -118,15 +98,9 @@ impl Api {
     pub(super) fn perform(self: &Arc<Self>, request: &Request) -> Result<Reply, Status> {
         let mut store = self.store();
         let t = &request.target;
-        let resource = store
-            .registry
-            .get(&t.group, &t.version, &t.resource)
-            .ok_or_else(|| unknown(t))?;
+        let resource = store.registry.get(&t.group, &t.version, &t.resource).ok_or_else(|| unknown(t))?;
         if !resource.namespaced && t.namespace.is_some() {
-            return Err(Status::not_served(format!(
-                "{} in a namespace: it is cluster-scoped",
-                resource.qualified()
-            )));
+            return Err(Status::not_served(format!("{} in a namespace: it is cluster-scoped", resource.qualified())));
         }
         let mut op = Op {
             api: self,
@@ -145,11 +119,7 @@ impl Api {
 }
 
 fn unknown(t: &Target) -> Status {
-    let version = if t.group.is_empty() {
-        t.version.clone()
-    } else {
-        format!("{}/{}", t.group, t.version)
-    };
+    let version = if t.group.is_empty() { t.version.clone() } else { format!("{}/{}", t.group, t.version) };
     Status::not_served(format!("resource {:?} of {version:?}", t.resource))
 }
 
@@ -160,10 +130,7 @@ impl Op<'_> {
         let r = self.resource.clone();
         if r.namespaced && self.request.target.namespace.is_none() {
             if self.request.target.name.is_some() {
-                return Err(Status::not_served(format!(
-                    "{} without a namespace in the path",
-                    r.qualified()
-                )));
+                return Err(Status::not_served(format!("{} without a namespace in the path", r.qualified())));
             }
             // Bindings may be posted to the collection of a namespace only.
             if verb == "create" {
@@ -188,17 +155,10 @@ impl Op<'_> {
             ("create", "binding") if r.is("Pod") => self.bind(),
             ("create", "eviction") if r.is("Pod") => self.evict(),
             ("get" | "update" | "patch", "scale") if r.scale.is_some() => self.scale(),
-            _ if r.subresources().contains(&subresource) || subresource.is_empty() => {
-                Err(Status::method_not_allowed(format!(
-                    "{verb} of {}{}{subresource}",
-                    r.qualified(),
-                    if subresource.is_empty() { "" } else { "/" }
-                )))
-            }
-            _ => Err(Status::not_implemented(format!(
-                "{}/{subresource}",
-                r.qualified()
-            ))),
+            _ if r.subresources().contains(&subresource) || subresource.is_empty() => Err(Status::method_not_allowed(
+                format!("{verb} of {}{}{subresource}", r.qualified(), if subresource.is_empty() { "" } else { "/" }),
+            )),
+            _ => Err(Status::not_implemented(format!("{}/{subresource}", r.qualified()))),
         }
     }
 
@@ -267,10 +227,7 @@ pub(super) fn check_type(resource: &Resource, value: &mut Value) -> Result<(), S
             super::status::type_name(value)
         )));
     }
-    for (member, expected) in [
-        ("apiVersion", resource.api_version()),
-        ("kind", resource.kind.clone()),
-    ] {
+    for (member, expected) in [("apiVersion", resource.api_version()), ("kind", resource.kind.clone())] {
         match object::text(value, &format!("/{member}")) {
             "" => value[member] = expected.into(),
             found if found == expected => {}

@@ -45,12 +45,8 @@ fn merge_value(parent: &str, name: &str, live: &mut Value, last: &Value, wanted:
                     }
                 }
                 ListKind::Keyed(key) if list.iter().all(|item| item.get(key).is_some()) => {
-                    let find = |items: &[Value], id: Option<&Value>| {
-                        items.iter().position(|item| item.get(key) == id)
-                    };
-                    target.retain(|item| {
-                        find(before, item.get(key)).is_none() || find(list, item.get(key)).is_some()
-                    });
+                    let find = |items: &[Value], id: Option<&Value>| items.iter().position(|item| item.get(key) == id);
+                    target.retain(|item| find(before, item.get(key)).is_none() || find(list, item.get(key)).is_some());
                     for item in list {
                         let id = item.get(key);
                         let old = find(before, id).map_or(&Value::Null, |at| &before[at]);

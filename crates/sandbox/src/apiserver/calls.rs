@@ -66,10 +66,7 @@ impl Calls {
             format!("{}/{}", call.resource, call.subresource)
         };
         let mut book = self.book();
-        *book
-            .counts
-            .entry((call.verb.clone(), resource, call.user_agent.clone()))
-            .or_default() += 1;
+        *book.counts.entry((call.verb.clone(), resource, call.user_agent.clone())).or_default() += 1;
         book.total += 1;
         if book.log.len() == LOG_LIMIT {
             book.log.pop_front();
@@ -84,9 +81,7 @@ impl Calls {
             .counts
             .iter()
             .filter(|((v, r, a), _)| {
-                (verb.is_empty() || v == verb)
-                    && (resource.is_empty() || r == resource)
-                    && a.contains(agent)
+                (verb.is_empty() || v == verb) && (resource.is_empty() || r == resource) && a.contains(agent)
             })
             .map(|(_, count)| count)
             .sum()

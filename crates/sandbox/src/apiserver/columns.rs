@@ -21,9 +21,7 @@ fn layout(kind: &str) -> &'static str {
         "Secret" => "Name|Type|#Data|Age",
         "Service" => "Name|Type|Cluster-IP|External-IP|Port(s)|Age|+Selector",
         "ServiceAccount" => "Name|#Secrets|Age",
-        "Event" => {
-            "Last Seen|Type|Reason|Object|+Subobject|+Source|Message|+First Seen|+#Count|+Name"
-        }
+        "Event" => "Last Seen|Type|Reason|Object|+Subobject|+Source|Message|+First Seen|+#Count|+Name",
         "Deployment" => "Name|Ready|#Up-to-date|#Available|Age|+Containers|+Images|+Selector",
         "ReplicaSet" => "Name|#Desired|#Current|#Ready|Age|+Containers|+Images|+Selector",
         "StatefulSet" => "Name|Ready|Age|+Containers|+Images",
@@ -118,13 +116,9 @@ pub(super) fn cells(kind: &str, o: &Value, now: Timestamp) -> Vec<Value> {
             wide("image"),
             selector(),
         ],
-        "StatefulSet" => vec![
-            name(),
-            ready("/status/readyReplicas", "/spec/replicas"),
-            age(),
-            wide("name"),
-            wide("image"),
-        ],
+        "StatefulSet" => {
+            vec![name(), ready("/status/readyReplicas", "/spec/replicas"), age(), wide("name"), wide("image")]
+        }
         "DaemonSet" => vec![
             name(),
             number("/status/desiredNumberScheduled"),
@@ -139,20 +133,12 @@ pub(super) fn cells(kind: &str, o: &Value, now: Timestamp) -> Vec<Value> {
             selector(),
         ],
         "ControllerRevision" => {
-            let owner = items(o, "/metadata/ownerReferences")
-                .iter()
-                .find(|r| r["controller"] == true);
+            let owner = items(o, "/metadata/ownerReferences").iter().find(|r| r["controller"] == true);
             let controller = owner.map_or_else(
                 || "<none>".to_string(),
                 |r| {
-                    let group = text(r, "/apiVersion")
-                        .split_once('/')
-                        .map_or("", |(g, _)| g);
-                    format!(
-                        "{}.{group}/{}",
-                        text(r, "/kind").to_lowercase(),
-                        text(r, "/name")
-                    )
+                    let group = text(r, "/apiVersion").split_once('/').map_or("", |(g, _)| g);
+                    format!("{}.{group}/{}", text(r, "/kind").to_lowercase(), text(r, "/name"))
                 },
             );
             vec![name(), controller.into(), number("/revision"), age()]
@@ -186,10 +172,7 @@ fn selector_text(selector: &Value) -> Value {
 }
 
 fn join(list: &[Value], member: &str) -> Value {
-    let texts: Vec<&str> = list
-        .iter()
-        .filter_map(|item| item[member].as_str())
-        .collect();
+    let texts: Vec<&str> = list.iter().filter_map(|item| item[member].as_str()).collect();
     texts.join(",").into()
 }
 
@@ -197,32 +180,19 @@ fn ports(service: &Value) -> Value {
     let all: Vec<String> = items(service, "/spec/ports")
         .iter()
         .map(|p| {
-            let node = int(p, "/nodePort")
-                .map(|n| format!(":{n}"))
-                .unwrap_or_default();
+            let node = int(p, "/nodePort").map(|n| format!(":{n}")).unwrap_or_default();
             format!("{}{node}/{}", p["port"], text(p, "/protocol"))
         })
         .collect();
-    if all.is_empty() {
-        "<none>".into()
-    } else {
-        all.join(",").into()
-    }
+    if all.is_empty() { "<none>".into() } else { all.join(",").into() }
 }
 
 fn pod(o: &Value, now: Timestamp) -> Vec<Value> {
     let statuses = items(o, "/status/containerStatuses");
     let total = items(o, "/spec/containers").len();
     let ready = statuses.iter().filter(|s| s["ready"] == true).count();
-    let restarts: i64 = statuses
-        .iter()
-        .filter_map(|s| int(s, "/restartCount"))
-        .sum();
-    let last_restart = statuses
-        .iter()
-        .map(|s| text(s, "/lastState/terminated/finishedAt"))
-        .max()
-        .unwrap_or_default();
+    let restarts: i64 = statuses.iter().filter_map(|s| int(s, "/restartCount")).sum();
+    let last_restart = statuses.iter().map(|s| text(s, "/lastState/terminated/finishedAt")).max().unwrap_or_default();
     let restarts = match since(last_restart, now).as_str() {
         Some(ago) if restarts > 0 && !last_restart.is_empty() => format!("{restarts} ({ago} ago)"),
         _ => restarts.to_string(),
@@ -272,11 +242,7 @@ fn pod_status(o: &Value, statuses: &[Value]) -> String {
         status = "Running".into();
     }
     if is_terminating(o) {
-        status = if text(o, "/status/reason") == "NodeLost" {
-            "Unknown".into()
-        } else {
-            "Terminating".into()
-        };
+        status = if text(o, "/status/reason") == "NodeLost" { "Unknown".into() } else { "Terminating".into() };
     }
     status
 }
@@ -291,19 +257,11 @@ fn node(o: &Value, now: Timestamp) -> Vec<Value> {
         status.push_str(",SchedulingDisabled");
     }
     let labels = o["metadata"]["labels"].as_object().into_iter().flatten();
-    let roles: Vec<&str> = labels
-        .filter_map(|(k, _)| k.strip_prefix("node-role.kubernetes.io/"))
-        .filter(|r| !r.is_empty())
-        .collect();
-    let roles = if roles.is_empty() {
-        "<none>".to_string()
-    } else {
-        roles.join(",")
-    };
+    let roles: Vec<&str> =
+        labels.filter_map(|(k, _)| k.strip_prefix("node-role.kubernetes.io/")).filter(|r| !r.is_empty()).collect();
+    let roles = if roles.is_empty() { "<none>".to_string() } else { roles.join(",") };
     let address = |kind: &str| {
-        let found = items(o, "/status/addresses")
-            .iter()
-            .find(|a| a["type"] == kind);
+        let found = items(o, "/status/addresses").iter().find(|a| a["type"] == kind);
         Value::from(found.map_or("<none>", |a| text(a, "/address")))
     };
     let info = |member: &str| match text(o, &format!("/status/nodeInfo/{member}")) {
@@ -334,36 +292,21 @@ fn event(o: &Value, now: Timestamp) -> Vec<Value> {
     let string = |value: Value| value.as_str().unwrap_or_default().to_string();
     let time = |first: &str, second: &str| {
         let found = string(either(first, second));
-        let found = if found.is_empty() {
-            text(o, "/eventTime").to_string()
-        } else {
-            found
-        };
+        let found = if found.is_empty() { text(o, "/eventTime").to_string() } else { found };
         since(&found, now)
     };
     let series = text(o, "/series/lastObservedTime");
-    let last = if series.is_empty() {
-        time("/lastTimestamp", "/deprecatedLastTimestamp")
-    } else {
-        since(series, now)
-    };
+    let last = if series.is_empty() { time("/lastTimestamp", "/deprecatedLastTimestamp") } else { since(series, now) };
     let source = match text(o, "/source/component") {
         "" => string(either("/reportingComponent", "/reportingController")),
         component => component.to_string(),
     };
-    let count = int(o, "/series/count")
-        .or_else(|| either("/count", "/deprecatedCount").as_i64())
-        .unwrap_or(1);
+    let count = int(o, "/series/count").or_else(|| either("/count", "/deprecatedCount").as_i64()).unwrap_or(1);
     vec![
         last,
         o["type"].clone(),
         o["reason"].clone(),
-        format!(
-            "{}/{}",
-            text(&about, "/kind").to_lowercase(),
-            text(&about, "/name")
-        )
-        .into(),
+        format!("{}/{}", text(&about, "/kind").to_lowercase(), text(&about, "/name")).into(),
         text(&about, "/fieldPath").into(),
         source.into(),
         string(either("/message", "/note")).trim().into(),

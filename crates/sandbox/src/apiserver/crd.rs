@@ -20,17 +20,11 @@ pub(super) fn validate(crd: &Value, causes: &mut Vec<Cause>) {
     let plural = text(crd, "/spec/names/plural");
     let name = object::name(crd);
     if name != format!("{plural}.{group}") {
-        causes.push(Cause::invalid(
-            "metadata.name",
-            &name.into(),
-            "must be spec.names.plural+\".\"+spec.group",
-        ));
+        causes.push(Cause::invalid("metadata.name", &name.into(), "must be spec.names.plural+\".\"+spec.group"));
     }
-    for (field, value) in [
-        ("spec.group", group),
-        ("spec.names.plural", plural),
-        ("spec.names.kind", text(crd, "/spec/names/kind")),
-    ] {
+    for (field, value) in
+        [("spec.group", group), ("spec.names.plural", plural), ("spec.names.kind", text(crd, "/spec/names/kind"))]
+    {
         if value.is_empty() {
             causes.push(Cause::required(field, ""));
         }
@@ -40,15 +34,10 @@ pub(super) fn validate(crd: &Value, causes: &mut Vec<Cause>) {
     if !scopes.contains(scope) {
         causes.push(Cause::unsupported("spec.scope", scope, &scopes));
     }
-    let protected = ["k8s.io", "kubernetes.io"]
-        .iter()
-        .any(|suffix| group == *suffix || group.ends_with(&format!(".{suffix}")));
+    let protected =
+        ["k8s.io", "kubernetes.io"].iter().any(|suffix| group == *suffix || group.ends_with(&format!(".{suffix}")));
     let approval = "api-approved.kubernetes.io";
-    if protected
-        && crd["metadata"]["annotations"][approval]
-            .as_str()
-            .is_none_or(str::is_empty)
-    {
+    if protected && crd["metadata"]["annotations"][approval].as_str().is_none_or(str::is_empty) {
         causes.push(Cause::required(
             format!("metadata.annotations[{approval}]"),
             format!("protected groups must have approval annotation {approval:?}, see https://github.com/kubernetes/enhancements/pull/1111"),
@@ -75,11 +64,7 @@ pub(super) fn validate(crd: &Value, causes: &mut Vec<Cause>) {
             causes.push(Cause::required(here, "schemas are required"));
         } else {
             if root["type"] != "object" {
-                causes.push(Cause::invalid(
-                    format!("{here}.type"),
-                    &root["type"],
-                    "must be object at the root",
-                ));
+                causes.push(Cause::invalid(format!("{here}.type"), &root["type"], "must be object at the root"));
             }
             structural(root, &here, causes);
         }
@@ -89,13 +74,10 @@ pub(super) fn validate(crd: &Value, causes: &mut Vec<Cause>) {
 /// Every field has a type, and every pattern can be compiled.
 fn structural(schema: &Value, path: &str, causes: &mut Vec<Cause>) {
     let untyped = schema["type"].as_str().is_none_or(str::is_empty);
-    let excused = schema["x-kubernetes-int-or-string"] == true
-        || schema["x-kubernetes-preserve-unknown-fields"] == true;
+    let excused =
+        schema["x-kubernetes-int-or-string"] == true || schema["x-kubernetes-preserve-unknown-fields"] == true;
     if untyped && !excused {
-        causes.push(Cause::required(
-            format!("{path}.type"),
-            "must not be empty for specified object fields",
-        ));
+        causes.push(Cause::required(format!("{path}.type"), "must not be empty for specified object fields"));
     }
     if let Some(pattern) = schema["pattern"].as_str()
         && let Err(error) = schema::compiled(pattern)
@@ -126,27 +108,10 @@ pub(super) fn complete(crd: &mut Value, now: Timestamp) {
         fill(names, "listKind", format!("{kind}List"));
     }
     let names = crd["spec"]["names"].clone();
-    let storage: Vec<Value> = items(crd, "/spec/versions")
-        .iter()
-        .filter(|v| v["storage"] == true)
-        .map(|v| v["name"].clone())
-        .collect();
-    set_condition(
-        crd,
-        "NamesAccepted",
-        "True",
-        "NoConflicts",
-        "no conflicts found",
-        now,
-    );
-    set_condition(
-        crd,
-        "Established",
-        "True",
-        "InitialNamesAccepted",
-        "the initial names have been accepted",
-        now,
-    );
+    let storage: Vec<Value> =
+        items(crd, "/spec/versions").iter().filter(|v| v["storage"] == true).map(|v| v["name"].clone()).collect();
+    set_condition(crd, "NamesAccepted", "True", "NoConflicts", "no conflicts found", now);
+    set_condition(crd, "Established", "True", "InitialNamesAccepted", "the initial names have been accepted", now);
     let status = map_mut(crd, "status");
     status.insert("acceptedNames".into(), names);
     let stored = status.entry("storedVersions").or_insert(json!([]));
@@ -165,10 +130,7 @@ pub(super) fn register(store: &mut Store, crd: &Value) {
     let plural = text(crd, "/spec/names/plural");
     store.registry.remove(group, plural);
     let strings = |pointer: &str| -> Vec<String> {
-        items(crd, pointer)
-            .iter()
-            .filter_map(|v| v.as_str().map(Into::into))
-            .collect()
+        items(crd, pointer).iter().filter_map(|v| v.as_str().map(Into::into)).collect()
     };
     let storage_version = items(crd, "/spec/versions")
         .iter()
@@ -181,21 +143,12 @@ pub(super) fn register(store: &mut Store, crd: &Value) {
         }
         let schema = version["schema"]["openAPIV3Schema"].clone();
         let subresources = &version["subresources"];
-        let pointer = |path: &Value| {
-            path.as_str()
-                .map(|p| p.replace('.', "/"))
-                .filter(|p| !p.is_empty())
-        };
+        let pointer = |path: &Value| path.as_str().map(|p| p.replace('.', "/")).filter(|p| !p.is_empty());
         let scale = &subresources["scale"];
-        let scale = match (
-            pointer(&scale["specReplicasPath"]),
-            pointer(&scale["statusReplicasPath"]),
-        ) {
-            (Some(spec_replicas), Some(status_replicas)) => Some(ScalePaths {
-                spec_replicas,
-                status_replicas,
-                selector: pointer(&scale["labelSelectorPath"]),
-            }),
+        let scale = match (pointer(&scale["specReplicasPath"]), pointer(&scale["statusReplicasPath"])) {
+            (Some(spec_replicas), Some(status_replicas)) => {
+                Some(ScalePaths { spec_replicas, status_replicas, selector: pointer(&scale["labelSelectorPath"]) })
+            }
             _ => None,
         };
         let fields = items(version, "/selectableFields")

@@ -18,11 +18,7 @@ pub(super) struct Custom {
 
 impl Custom {
     /// Prunes and fills in defaults; `unknown` receives the names of dropped fields.
-    pub(super) fn typed(
-        &self,
-        mut value: Value,
-        unknown: &mut Vec<String>,
-    ) -> Result<Value, String> {
+    pub(super) fn typed(&self, mut value: Value, unknown: &mut Vec<String>) -> Result<Value, String> {
         let meta: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta =
             serde_path_to_error::deserialize(&value["metadata"])
                 .map_err(|e| format!("field \"metadata.{}\": {}", e.path(), e.inner()))?;
@@ -48,10 +44,6 @@ impl Custom {
         let mut value = (**stored).clone();
         value["apiVersion"] = version.into();
         schema::default(&mut value, &self.schema);
-        if value == **stored {
-            stored.clone()
-        } else {
-            Arc::new(value)
-        }
+        if value == **stored { stored.clone() } else { Arc::new(value) }
     }
 }

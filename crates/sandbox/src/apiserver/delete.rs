@@ -69,11 +69,7 @@ impl Op<'_> {
     }
 
     /// Deletes one object, or starts its deletion.
-    pub(super) fn delete_key(
-        &mut self,
-        key: &Key,
-        options: &DeleteOptions,
-    ) -> Result<Reply, Status> {
+    pub(super) fn delete_key(&mut self, key: &Key, options: &DeleteOptions) -> Result<Reply, Status> {
         let r = self.resource.clone();
         let Some(old) = self.store.get(key).cloned() else {
             return Err(Status::not_found(&r, &key.name));
@@ -103,18 +99,13 @@ impl Op<'_> {
                 }
             };
             // Which kinds answer with the object and which with a Status is history; clients cope with both.
-            return Ok(
-                if r.is("Pod") || r.is("Service") || r.is("ServiceAccount") {
-                    Reply::ok(self.served(&last))
-                } else {
-                    Reply::success(200, &r, &key.name, &uid)
-                },
-            );
+            return Ok(if r.is("Pod") || r.is("Service") || r.is("ServiceAccount") {
+                Reply::ok(self.served(&last))
+            } else {
+                Reply::success(200, &r, &key.name, &uid)
+            });
         }
-        let due = after(
-            now,
-            std::time::Duration::from_secs(u64::try_from(grace).unwrap_or(0)),
-        );
+        let due = after(now, std::time::Duration::from_secs(u64::try_from(grace).unwrap_or(0)));
         let earlier = object::int(&old, "/metadata/deletionGracePeriodSeconds");
         if object::is_terminating(&old) {
             // A second deletion can only shorten the grace.
@@ -135,21 +126,10 @@ impl Op<'_> {
                 value["status"]["phase"] = "Terminating".into();
             }
             if r.is("CustomResourceDefinition") {
-                object::set_condition(
-                    &mut value,
-                    "Terminating",
-                    "True",
-                    "InstanceDeletionInProgress",
-                    "",
-                    now,
-                );
+                object::set_condition(&mut value, "Terminating", "True", "InstanceDeletionInProgress", "", now);
             }
         }
-        let object = if value == *old {
-            old
-        } else {
-            self.commit(key, value)?
-        };
+        let object = if value == *old { old } else { self.commit(key, value)? };
         Ok(Reply::ok(self.served(&object)))
     }
 
@@ -165,11 +145,7 @@ impl Op<'_> {
             .collect();
         let mut deleted = Vec::new();
         for object in found {
-            let key = Key::new(
-                &r.storage,
-                object::namespace(&object),
-                object::name(&object),
-            );
+            let key = Key::new(&r.storage, object::namespace(&object), object::name(&object));
             match self.delete_key(&key, &options)? {
                 Reply::Object { value, .. } if value["kind"] != "Status" => deleted.push(value),
                 _ => deleted.push(self.served(&object)),
@@ -195,10 +171,7 @@ fn check_preconditions(
         return Err(Status::conflict(
             r,
             name,
-            format!(
-                "Precondition failed: UID in precondition: {}, UID in object meta: {uid}",
-                options.uid
-            ),
+            format!("Precondition failed: UID in precondition: {}, UID in object meta: {uid}", options.uid),
         ));
     }
     let version = text(old, "/metadata/resourceVersion");

@@ -8,16 +8,7 @@ use serde_json::{Value, json};
 use super::{api::Api, openapi, resource::Resource};
 
 const VERSION: &str = "v1.37.2-galaxy-sandbox";
-const VERBS: [&str; 8] = [
-    "create",
-    "delete",
-    "deletecollection",
-    "get",
-    "list",
-    "patch",
-    "update",
-    "watch",
-];
+const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
 /// The answer to a GET of a path that is not a resource: body and content type.
 pub(super) fn get(api: &Api, path: &str, accept: &str) -> Option<(Bytes, String)> {
@@ -40,9 +31,7 @@ pub(super) fn get(api: &Api, path: &str, accept: &str) -> Option<(Bytes, String)
         let legacy = path == "/api";
         if let Some(version) = aggregated_version(accept) {
             let list = aggregated(&resources, legacy, version);
-            let content_type = format!(
-                "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
-            );
+            let content_type = format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
             return Some((Bytes::from(list.to_string()), content_type));
         }
         return json(if legacy {
@@ -69,22 +58,17 @@ pub(super) fn get(api: &Api, path: &str, accept: &str) -> Option<(Bytes, String)
         ["apis", group, version] => (*group, *version),
         _ => return None,
     };
-    let of_version: Vec<&Arc<Resource>> = resources
-        .iter()
-        .filter(|r| r.group == wanted && r.version == version)
-        .collect();
+    let of_version: Vec<&Arc<Resource>> =
+        resources.iter().filter(|r| r.group == wanted && r.version == version).collect();
     let first = of_version.first()?;
     let list: Vec<Value> = of_version.iter().flat_map(|r| api_resources(r)).collect();
-    json(
-        json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": first.api_version(), "resources": list}),
-    )
+    json(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": first.api_version(), "resources": list}))
 }
 
 fn aggregated_version(accept: &str) -> Option<&'static str> {
     let wants = |version: &str| {
         accept.split(',').any(|media| {
-            media.contains("as=APIGroupDiscoveryList")
-                && media.split(';').any(|p| p.trim() == format!("v={version}"))
+            media.contains("as=APIGroupDiscoveryList") && media.split(';').any(|p| p.trim() == format!("v={version}"))
         })
     };
     ["v2", "v2beta1"].into_iter().find(|v| wants(v))
@@ -123,24 +107,15 @@ fn rank(version: &str) -> (u8, u64, u64) {
 }
 
 fn group(name: &str, versions: &[String]) -> Value {
-    let all: Vec<Value> = versions
-        .iter()
-        .map(|v| json!({"groupVersion": format!("{name}/{v}"), "version": v}))
-        .collect();
+    let all: Vec<Value> =
+        versions.iter().map(|v| json!({"groupVersion": format!("{name}/{v}"), "version": v})).collect();
     json!({"name": name, "versions": all, "preferredVersion": all.first()})
 }
 
 /// A subresource: kind with group and version, and verbs.
 fn subresource(resource: &Resource, name: &str) -> (String, String, String, Vec<&'static str>) {
-    let own = || {
-        (
-            resource.group.clone(),
-            resource.version.clone(),
-            resource.kind.clone(),
-        )
-    };
-    let fixed =
-        |group: &str, version: &str, kind: &str| (group.into(), version.into(), kind.into());
+    let own = || (resource.group.clone(), resource.version.clone(), resource.kind.clone());
+    let fixed = |group: &str, version: &str, kind: &str| (group.into(), version.into(), kind.into());
     let change = vec!["get", "patch", "update"];
     let ((group, version, kind), verbs) = match name {
         "scale" => (fixed("autoscaling", "v1", "Scale"), change),
@@ -188,7 +163,7 @@ fn aggregated(resources: &[Arc<Resource>], legacy: bool, version: &str) -> Value
                     let resources: Vec<Value> = resources
                         .iter()
                         .filter(|r| r.group == name && r.version == *v)
-                        .map(|r| aggregated_resource(r))
+                        .map(aggregated_resource)
                         .collect();
                     json!({"version": v, "freshness": "Current", "resources": resources})
                 })
@@ -214,10 +189,7 @@ fn aggregated_resource(r: &Arc<Resource>) -> Value {
         "scope": if r.namespaced { "Namespaced" } else { "Cluster" },
         "responseKind": {"group": r.group, "version": r.version, "kind": r.kind},
     });
-    for (member, list) in [
-        ("shortNames", &r.short_names),
-        ("categories", &r.categories),
-    ] {
+    for (member, list) in [("shortNames", &r.short_names), ("categories", &r.categories)] {
         if !list.is_empty() {
             shown[member] = json!(list);
         }
@@ -237,8 +209,7 @@ pub(super) fn review(path: &str, body: &[u8]) -> Option<Value> {
         "authentication.k8s.io/v1/selfsubjectreviews" => {
             json!({"userInfo": {"username": "admin", "groups": ["system:masters", "system:authenticated"]}})
         }
-        "authorization.k8s.io/v1/selfsubjectaccessreviews"
-        | "authorization.k8s.io/v1/subjectaccessreviews" => {
+        "authorization.k8s.io/v1/selfsubjectaccessreviews" | "authorization.k8s.io/v1/subjectaccessreviews" => {
             json!({"allowed": true, "reason": "galaxy-sandbox allows everything"})
         }
         _ => return None,

@@ -47,17 +47,10 @@ pub(super) fn allow(op: &mut Op<'_>, pod: &Object) -> Result<(), Status> {
     let allowed = count.healthy - count.desired;
     // A pod that is not ready disrupts nothing further as long as the rest is healthy enough.
     let always = text(budget, "/spec/unhealthyPodEvictionPolicy") == "AlwaysAllow";
-    let ok = if ready {
-        allowed > 0
-    } else {
-        always || count.healthy >= count.desired
-    };
+    let ok = if ready { allowed > 0 } else { always || count.healthy >= count.desired };
     if !ok {
-        let mut status = Status::new(
-            429,
-            "TooManyRequests",
-            "Cannot evict pod as it would violate the pod's disruption budget.",
-        );
+        let mut status =
+            Status::new(429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.");
         status.details.insert(
             "causes".into(),
             json!([{"reason": "DisruptionBudget", "message": format!(
@@ -76,8 +69,7 @@ pub(super) fn allow(op: &mut Op<'_>, pod: &Object) -> Result<(), Status> {
             "desiredHealthy": count.desired, "expectedPods": count.expected,
         });
         let _ = meta_mut(&mut value);
-        op.store
-            .put(&Key::new(BUDGETS, namespace, object::name(budget)), value);
+        op.store.put(&Key::new(BUDGETS, namespace, object::name(budget)), value);
     }
     Ok(())
 }
@@ -97,10 +89,7 @@ fn count(store: &Store, budget: &Value, namespace: &str) -> Count {
     let healthy = pods.iter().filter(|p| is_healthy(p)).count();
     let healthy = i64::try_from(healthy).unwrap_or(i64::MAX);
     let pods_now = i64::try_from(pods.len()).unwrap_or(i64::MAX);
-    let (min, max) = (
-        &budget["spec"]["minAvailable"],
-        &budget["spec"]["maxUnavailable"],
-    );
+    let (min, max) = (&budget["spec"]["minAvailable"], &budget["spec"]["maxUnavailable"]);
     let (expected, desired) = if let Some(n) = min.as_i64() {
         (pods_now, n)
     } else if min.is_string() {
@@ -110,11 +99,7 @@ fn count(store: &Store, budget: &Value, namespace: &str) -> Count {
         let expected = expected(store, &pods, namespace);
         (expected, (expected - portion(max, expected)).max(0))
     };
-    Count {
-        expected,
-        desired,
-        healthy,
-    }
+    Count { expected, desired, healthy }
 }
 
 /// A number, or a percentage of `of` rounded up.

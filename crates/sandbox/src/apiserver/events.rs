@@ -14,15 +14,11 @@ const NAMES: &[(&str, &str)] = &[
 ];
 
 pub(super) fn to_events_v1(core: &Value) -> Value {
-    renamed(core, "events.k8s.io/v1", |name| {
-        NAMES.iter().find(|(c, _)| *c == name).map(|(_, e)| *e)
-    })
+    renamed(core, "events.k8s.io/v1", |name| NAMES.iter().find(|(c, _)| *c == name).map(|(_, e)| *e))
 }
 
 pub(super) fn to_core(event: &Value) -> Value {
-    renamed(event, "v1", |name| {
-        NAMES.iter().find(|(_, e)| *e == name).map(|(c, _)| *c)
-    })
+    renamed(event, "v1", |name| NAMES.iter().find(|(_, e)| *e == name).map(|(c, _)| *c))
 }
 
 fn renamed(value: &Value, version: &str, rename: impl Fn(&str) -> Option<&'static str>) -> Value {

@@ -61,11 +61,7 @@ pub enum EventAction {
 impl Action {
     /// Answers with an error of this code and reason.
     pub fn error(code: u16, reason: &str) -> Self {
-        Self::Error(Status::new(
-            code,
-            reason,
-            format!("injected fault: {reason}"),
-        ))
+        Self::Error(Status::new(code, reason, format!("injected fault: {reason}")))
     }
 
     /// Answers 409 as if another writer had been faster.
@@ -98,10 +94,7 @@ impl Default for Gate {
 impl Gate {
     /// A closed gate.
     pub fn new() -> Self {
-        Self(Arc::new(GateState {
-            arrived: watch::Sender::new(0),
-            allowed: watch::Sender::new(0),
-        }))
+        Self(Arc::new(GateState { arrived: watch::Sender::new(0), allowed: watch::Sender::new(0) }))
     }
 
     /// Returns once `n` calls in all have come to the gate.
@@ -117,9 +110,7 @@ impl Gate {
 
     /// Lets the next `n` calls pass, those that wait first.
     pub fn release(&self, n: u64) {
-        self.0
-            .allowed
-            .send_modify(|allowed| *allowed = allowed.saturating_add(n));
+        self.0.allowed.send_modify(|allowed| *allowed = allowed.saturating_add(n));
     }
 
     /// Lets all pass, now and later.
@@ -133,12 +124,7 @@ impl Gate {
             *arrived += 1;
             turn = *arrived;
         });
-        let _ = self
-            .0
-            .allowed
-            .subscribe()
-            .wait_for(|allowed| *allowed >= turn)
-            .await;
+        let _ = self.0.allowed.subscribe().wait_for(|allowed| *allowed >= turn).await;
     }
 }
 
@@ -215,10 +201,7 @@ impl Rule {
     }
 
     /// Only calls for which this is true. The second argument is the body of a write or the object of a watch event.
-    pub fn when(
-        mut self,
-        predicate: impl Fn(&Call, Option<&Value>) -> bool + Send + Sync + 'static,
-    ) -> Self {
+    pub fn when(mut self, predicate: impl Fn(&Call, Option<&Value>) -> bool + Send + Sync + 'static) -> Self {
         self.predicate = Some(Arc::new(predicate));
         self
     }
@@ -250,10 +233,7 @@ impl Rule {
             && is(&self.subresource, &call.subresource)
             && is(&self.namespace, &call.namespace)
             && is(&self.name, &call.name)
-            && self
-                .agent
-                .as_ref()
-                .is_none_or(|agent| call.user_agent.contains(agent))
+            && self.agent.as_ref().is_none_or(|agent| call.user_agent.contains(agent))
             && self.predicate.as_ref().is_none_or(|p| p(call, body))
     }
 }
@@ -313,18 +293,8 @@ impl Faults {
         table.next += 1;
         let hits = Arc::new(AtomicU64::new(0));
         let rng = StdRng::seed_from_u64(table.seed ^ id.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        table.rules.push(Active {
-            rule,
-            id,
-            seen: 0,
-            hits: hits.clone(),
-            rng,
-        });
-        Handle {
-            id,
-            hits,
-            faults: self.clone(),
-        }
+        table.rules.push(Active { rule, id, seen: 0, hits: hits.clone(), rng });
+        Handle { id, hits, faults: self.clone() }
     }
 
     /// Takes all rules out of force.

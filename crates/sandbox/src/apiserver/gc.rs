@@ -24,11 +24,7 @@ const AGENT: &str = "garbage-collector";
 const RETRY: Duration = Duration::from_millis(50);
 
 /// Works until the server stops.
-pub(super) async fn run(
-    api: Weak<Api>,
-    mut work: mpsc::UnboundedReceiver<Garbage>,
-    stop: CancellationToken,
-) {
+pub(super) async fn run(api: Weak<Api>, mut work: mpsc::UnboundedReceiver<Garbage>, stop: CancellationToken) {
     loop {
         let item = tokio::select! {
             item = work.recv() => item,
@@ -97,9 +93,7 @@ fn empty_namespace(store: &Store, name: &str) -> Vec<Request> {
         let mut done = (*namespace).clone();
         done["spec"]["finalizers"] = json!([]);
         let key = Key::new("namespaces", "", name);
-        return request(store, "update", "finalize", &key, "application/json", done)
-            .into_iter()
-            .collect();
+        return request(store, "update", "finalize", &key, "application/json", done).into_iter().collect();
     }
     contents
         .iter()
@@ -132,15 +126,10 @@ fn foreground(store: &mut Store, key: &Key, owner: &Object) -> Vec<Request> {
         })
     };
     if !dependents.iter().any(blocks) {
-        return without_finalizer(store, key, owner, FOREGROUND)
-            .into_iter()
-            .collect();
+        return without_finalizer(store, key, owner, FOREGROUND).into_iter().collect();
     }
     for dependent in dependents {
-        if store
-            .get(&dependent)
-            .is_some_and(|object| !is_terminating(object))
-        {
+        if store.get(&dependent).is_some_and(|object| !is_terminating(object)) {
             store.look_at(Garbage::Check(dependent));
         }
     }
@@ -161,10 +150,7 @@ fn judge_owners(store: &Store, key: &Key, object: &Object) -> Vec<Request> {
             .and_then(|o| store.get(o))
     };
     let waits = |owner: &Object| is_terminating(owner) && has_finalizer(owner, FOREGROUND);
-    let solid = owners
-        .iter()
-        .filter(|o| found(o).is_some_and(|o| !waits(o)))
-        .count();
+    let solid = owners.iter().filter(|o| found(o).is_some_and(|o| !waits(o))).count();
     let waiting = owners.iter().any(|o| found(o).is_some_and(waits));
     if solid == owners.len() {
         return Vec::new();
@@ -183,36 +169,17 @@ fn judge_owners(store: &Store, key: &Key, object: &Object) -> Vec<Request> {
 
 fn disown(store: &Store, key: &Key, gone: impl Fn(&Value) -> bool) -> Option<Request> {
     let object = store.get(key)?;
-    let kept: Vec<Value> = items(object, "/metadata/ownerReferences")
-        .iter()
-        .filter(|owner| !gone(owner))
-        .cloned()
-        .collect();
-    let patch = json!({"metadata": {"ownerReferences": kept, "resourceVersion": object["metadata"]["resourceVersion"]}});
-    request(
-        store,
-        "patch",
-        "",
-        key,
-        "application/merge-patch+json",
-        patch,
-    )
+    let kept: Vec<Value> =
+        items(object, "/metadata/ownerReferences").iter().filter(|owner| !gone(owner)).cloned().collect();
+    let patch =
+        json!({"metadata": {"ownerReferences": kept, "resourceVersion": object["metadata"]["resourceVersion"]}});
+    request(store, "patch", "", key, "application/merge-patch+json", patch)
 }
 
 fn without_finalizer(store: &Store, key: &Key, owner: &Object, finalizer: &str) -> Option<Request> {
-    let kept: Vec<&Value> = items(owner, "/metadata/finalizers")
-        .iter()
-        .filter(|f| *f != finalizer)
-        .collect();
+    let kept: Vec<&Value> = items(owner, "/metadata/finalizers").iter().filter(|f| *f != finalizer).collect();
     let patch = json!({"metadata": {"finalizers": kept}});
-    request(
-        store,
-        "patch",
-        "",
-        key,
-        "application/merge-patch+json",
-        patch,
-    )
+    request(store, "patch", "", key, "application/merge-patch+json", patch)
 }
 
 fn delete(store: &Store, key: &Key, policy: &str) -> Option<Request> {

@@ -16,10 +16,7 @@ pub(super) fn find<'a>(value: &'a Value, path: &str) -> Vec<&'a Value> {
     };
     let mut found = vec![value];
     for step in &steps {
-        found = found
-            .into_iter()
-            .flat_map(|value| follow(value, step))
-            .collect();
+        found = found.into_iter().flat_map(|value| follow(value, step)).collect();
     }
     found
 }
@@ -35,16 +32,11 @@ fn follow<'a>(value: &'a Value, step: &Step) -> Vec<&'a Value> {
         Step::Index(at) => {
             let length = i64::try_from(list().len()).unwrap_or(0);
             let at = if *at < 0 { at + length } else { *at };
-            usize::try_from(at)
-                .ok()
-                .and_then(|at| list().get(at))
-                .into_iter()
-                .collect()
+            usize::try_from(at).ok().and_then(|at| list().get(at)).into_iter().collect()
         }
-        Step::Equal(path, wanted) => list()
-            .iter()
-            .filter(|item| path.iter().try_fold(*item, |v, name| v.get(name)) == Some(wanted))
-            .collect(),
+        Step::Equal(path, wanted) => {
+            list().iter().filter(|item| path.iter().try_fold(*item, |v, name| v.get(name)) == Some(wanted)).collect()
+        }
     }
 }
 
@@ -119,11 +111,7 @@ fn bracket(inner: &str) -> Option<Step> {
     let filter = inner.strip_prefix("?(")?.strip_suffix(')')?;
     let (left, right) = filter.split_once("==")?;
     let path = left.trim().strip_prefix('@')?;
-    let path = path
-        .split('.')
-        .filter(|p| !p.is_empty())
-        .map(Into::into)
-        .collect();
+    let path = path.split('.').filter(|p| !p.is_empty()).map(Into::into).collect();
     let right = right.trim();
     let wanted = match unquote(right) {
         Some(text) => Value::String(text),
@@ -147,8 +135,7 @@ mod tests {
 
     #[test]
     fn paths() {
-        let value =
-            json!({"spec": {"list": [{"type": "A", "v": 1}, {"type": "B", "v": 2}], "a.b": "dot"}});
+        let value = json!({"spec": {"list": [{"type": "A", "v": 1}, {"type": "B", "v": 2}], "a.b": "dot"}});
         let cases = [
             (".spec.list[0].v", vec![json!(1)]),
             (".spec.list[-1].v", vec![json!(2)]),

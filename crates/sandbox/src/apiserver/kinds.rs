@@ -121,15 +121,11 @@ pub(super) fn default(r: &Resource, value: &mut Value, creating: bool) {
                     "batch.kubernetes.io/controller-uid": uid, "controller-uid": uid,
                     "batch.kubernetes.io/job-name": name, "job-name": name,
                 });
-                spec.insert(
-                    "selector".into(),
-                    json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}),
-                );
+                spec.insert("selector".into(), json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}));
                 let meta = inner(inner(spec, "template"), "metadata");
-                if let (Some(all), Some(new)) = (
-                    meta.entry("labels").or_insert(json!({})).as_object_mut(),
-                    labels.as_object(),
-                ) {
+                if let (Some(all), Some(new)) =
+                    (meta.entry("labels").or_insert(json!({})).as_object_mut(), labels.as_object())
+                {
                     all.extend(new.clone());
                 }
             }
@@ -147,15 +143,8 @@ fn inner<'a>(map: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, 
     slot.as_object_mut().expect("just made an object")
 }
 
-fn list_mut<'a>(
-    map: &'a mut Map<String, Value>,
-    key: &str,
-) -> impl Iterator<Item = &'a mut Map<String, Value>> {
-    map.get_mut(key)
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_object_mut)
+fn list_mut<'a>(map: &'a mut Map<String, Value>, key: &str) -> impl Iterator<Item = &'a mut Map<String, Value>> {
+    map.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
 }
 
 fn containers(spec: &mut Map<String, Value>) -> impl Iterator<Item = &mut Map<String, Value>> {
@@ -182,14 +171,8 @@ fn pod_spec(spec: &mut Map<String, Value>) {
         fill(container, "resources", json!({}));
         fill(container, "terminationMessagePath", "/dev/termination-log");
         fill(container, "terminationMessagePolicy", "File");
-        let image = container
-            .get("image")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        let tag = image
-            .rsplit('/')
-            .next()
-            .and_then(|last| last.split_once([':', '@']));
+        let image = container.get("image").and_then(Value::as_str).unwrap_or_default();
+        let tag = image.rsplit('/').next().and_then(|last| last.split_once([':', '@']));
         let policy = match tag {
             None | Some((_, "latest")) => "Always",
             Some(_) => "IfNotPresent",
@@ -243,33 +226,19 @@ pub(super) fn validate(r: &Resource, value: &Value, causes: &mut Vec<Cause>) {
             }
             validate_pod_spec("spec.template.spec", &template["spec"], true, causes);
         }
-        "Job" => validate_pod_spec(
-            "spec.template.spec",
-            &value["spec"]["template"]["spec"],
-            false,
-            causes,
-        ),
+        "Job" => validate_pod_spec("spec.template.spec", &value["spec"]["template"]["spec"], false, causes),
         "Lease" => {
             if let Some(seconds) = object::int(value, "/spec/leaseDurationSeconds")
                 && seconds <= 0
             {
-                causes.push(Cause::invalid(
-                    "spec.leaseDurationSeconds",
-                    &seconds.into(),
-                    "must be greater than 0",
-                ));
+                causes.push(Cause::invalid("spec.leaseDurationSeconds", &seconds.into(), "must be greater than 0"));
             }
         }
         "CustomResourceDefinition" => super::crd::validate(value, causes),
         "PodDisruptionBudget"
-            if !value["spec"]["minAvailable"].is_null()
-                && !value["spec"]["maxUnavailable"].is_null() =>
+            if !value["spec"]["minAvailable"].is_null() && !value["spec"]["maxUnavailable"].is_null() =>
         {
-            causes.push(Cause::invalid(
-                "spec",
-                &value["spec"],
-                "minAvailable and maxUnavailable cannot be both set",
-            ));
+            causes.push(Cause::invalid("spec", &value["spec"], "minAvailable and maxUnavailable cannot be both set"));
         }
         _ => {}
     }
@@ -295,9 +264,7 @@ pub(super) fn metadata(meta: &Value, causes: &mut Vec<Cause>) {
                 Some((prefix, name)) => (Some(prefix), name),
                 None => (None, key.as_str()),
             };
-            if !is_qualified(name)
-                || prefix.is_some_and(|p| !object::is_dns_name(&p.to_lowercase(), true, 253))
-            {
+            if !is_qualified(name) || prefix.is_some_and(|p| !object::is_dns_name(&p.to_lowercase(), true, 253)) {
                 causes.push(Cause::invalid(
                     format!("metadata.{member}"),
                     &key.as_str().into(),
@@ -314,12 +281,7 @@ pub(super) fn metadata(meta: &Value, causes: &mut Vec<Cause>) {
             }
         }
     }
-    for (at, owner) in meta["ownerReferences"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
+    for (at, owner) in meta["ownerReferences"].as_array().into_iter().flatten().enumerate() {
         for member in ["apiVersion", "kind", "name", "uid"] {
             if text(owner, &format!("/{member}")).is_empty() {
                 causes.push(Cause::invalid(
@@ -330,11 +292,7 @@ pub(super) fn metadata(meta: &Value, causes: &mut Vec<Cause>) {
             }
         }
     }
-    let controllers = meta["ownerReferences"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|o| o["controller"] == true);
+    let controllers = meta["ownerReferences"].as_array().into_iter().flatten().filter(|o| o["controller"] == true);
     if controllers.count() > 1 {
         causes.push(Cause::invalid(
             "metadata.ownerReferences",
@@ -347,10 +305,7 @@ pub(super) fn metadata(meta: &Value, causes: &mut Vec<Cause>) {
 fn is_qualified(name: &str) -> bool {
     let inside = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    name.len() <= 63
-        && name.bytes().all(inside)
-        && edge(name.chars().next())
-        && edge(name.chars().next_back())
+    name.len() <= 63 && name.bytes().all(inside) && edge(name.chars().next()) && edge(name.chars().next_back())
 }
 
 fn validate_pod_spec(path: &str, spec: &Value, in_template: bool, causes: &mut Vec<Cause>) {
@@ -358,11 +313,7 @@ fn validate_pod_spec(path: &str, spec: &Value, in_template: bool, causes: &mut V
         causes.push(Cause::required(format!("{path}.containers"), ""));
     }
     if in_template && text(spec, "/restartPolicy") != "Always" {
-        causes.push(Cause::unsupported(
-            format!("{path}.restartPolicy"),
-            &spec["restartPolicy"],
-            [&json!("Always")],
-        ));
+        causes.push(Cause::unsupported(format!("{path}.restartPolicy"), &spec["restartPolicy"], [&json!("Always")]));
     }
     let mut names = Vec::new();
     for member in ["initContainers", "containers"] {
@@ -390,12 +341,12 @@ fn validate_resources(path: &str, resources: &Value, causes: &mut Vec<Cause>) {
             let field = format!("{path}.resources.{member}[{name}]");
             let amount = quantity.as_str().unwrap_or_default();
             if !is_quantity(amount) {
-                causes.push(Cause::invalid(field, quantity, "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"));
-            } else if is_extended(name)
-                && !amount
-                    .bytes()
-                    .all(|b| b.is_ascii_digit() || b"kMGTPEi".contains(&b))
-            {
+                causes.push(Cause::invalid(
+                    field,
+                    quantity,
+                    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+                ));
+            } else if is_extended(name) && !amount.bytes().all(|b| b.is_ascii_digit() || b"kMGTPEi".contains(&b)) {
                 causes.push(Cause::invalid(field, quantity, "must be an integer"));
             }
         }
@@ -412,10 +363,7 @@ fn validate_resources(path: &str, resources: &Value, causes: &mut Vec<Cause>) {
             Some(limit) if limit != request => causes.push(Cause::invalid(
                 format!("{path}.resources.requests"),
                 request,
-                format!(
-                    "must be equal to {name} limit of {}",
-                    limit.as_str().unwrap_or_default()
-                ),
+                format!("must be equal to {name} limit of {}", limit.as_str().unwrap_or_default()),
             )),
             Some(_) => {}
         }
@@ -424,28 +372,19 @@ fn validate_resources(path: &str, resources: &Value, causes: &mut Vec<Cause>) {
 
 fn is_quantity(text: &str) -> bool {
     let digits = text.trim_start_matches(['+', '-']);
-    let end = digits
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(digits.len());
+    let end = digits.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(digits.len());
     let (number, suffix) = digits.split_at(end);
-    let exponent = suffix.strip_prefix(['e', 'E']).is_some_and(|e| {
-        !e.is_empty()
-            && e.trim_start_matches(['+', '-'])
-                .bytes()
-                .all(|b| b.is_ascii_digit())
-    });
-    let known = [
-        "", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei",
-    ];
+    let exponent = suffix
+        .strip_prefix(['e', 'E'])
+        .is_some_and(|e| !e.is_empty() && e.trim_start_matches(['+', '-']).bytes().all(|b| b.is_ascii_digit()));
+    let known = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
     number.bytes().any(|b| b.is_ascii_digit())
         && number.matches('.').count() <= 1
         && (known.contains(&suffix) || exponent)
 }
 
 fn is_extended(resource: &str) -> bool {
-    resource
-        .split_once('/')
-        .is_some_and(|(domain, _)| domain != "kubernetes.io" && !domain.ends_with(".kubernetes.io"))
+    resource.split_once('/').is_some_and(|(domain, _)| domain != "kubernetes.io" && !domain.ends_with(".kubernetes.io"))
 }
 
 /// The rules that a change must keep.
@@ -474,12 +413,7 @@ pub(super) fn validate_update(r: &Resource, old: &Value, new: &Value, causes: &m
             let frozen = |value: &Value| {
                 let mut spec = without(
                     value,
-                    &[
-                        "activeDeadlineSeconds",
-                        "terminationGracePeriodSeconds",
-                        "schedulingGates",
-                        "tolerations",
-                    ],
+                    &["activeDeadlineSeconds", "terminationGracePeriodSeconds", "schedulingGates", "tolerations"],
                 );
                 for container in spec.as_object_mut().into_iter().flat_map(containers) {
                     container.remove("image");
@@ -488,9 +422,7 @@ pub(super) fn validate_update(r: &Resource, old: &Value, new: &Value, causes: &m
                 spec
             };
             let kept = items(old, "/spec/tolerations").iter().all(|t| {
-                items(new, "/spec/tolerations")
-                    .iter()
-                    .any(|n| n["key"] == t["key"] && n["effect"] == t["effect"])
+                items(new, "/spec/tolerations").iter().any(|n| n["key"] == t["key"] && n["effect"] == t["effect"])
             });
             if frozen(old) != frozen(new) || !kept {
                 causes.push(Cause::forbidden(
@@ -543,11 +475,7 @@ pub(super) fn lost(path: &str, given: &Value, typed: &Value, out: &mut Vec<Strin
     match (given, typed) {
         (Value::Object(given), Value::Object(typed)) => {
             for (name, value) in given {
-                let here = if path.is_empty() {
-                    name.clone()
-                } else {
-                    format!("{path}.{name}")
-                };
+                let here = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
                 match typed.get(name) {
                     Some(kept) => lost(&here, value, kept, out),
                     None if value.is_null() => {}

@@ -10,10 +10,7 @@ pub(super) type Object = Arc<Value>;
 
 /// The string at a JSON pointer, empty if absent.
 pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The integer at a JSON pointer.
@@ -23,10 +20,7 @@ pub(super) fn int(value: &Value, pointer: &str) -> Option<i64> {
 
 /// The items of the array at a JSON pointer, none if absent.
 pub(super) fn items<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
+    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 pub(super) fn name(value: &Value) -> &str {
@@ -46,9 +40,7 @@ pub(super) fn is_terminating(value: &Value) -> bool {
 }
 
 pub(super) fn has_finalizer(value: &Value, finalizer: &str) -> bool {
-    items(value, "/metadata/finalizers")
-        .iter()
-        .any(|f| f == finalizer)
+    items(value, "/metadata/finalizers").iter().any(|f| f == finalizer)
 }
 
 /// The map under `key`, made if absent or of another type.
@@ -111,20 +103,11 @@ pub(super) fn time(at: Timestamp) -> String {
 
 /// The condition of a type.
 pub(super) fn condition<'a>(value: &'a Value, kind: &str) -> Option<&'a Value> {
-    items(value, "/status/conditions")
-        .iter()
-        .find(|c| c["type"] == kind)
+    items(value, "/status/conditions").iter().find(|c| c["type"] == kind)
 }
 
 /// Sets a condition by type; `lastTransitionTime` moves only with the status.
-pub(super) fn set_condition(
-    value: &mut Value,
-    kind: &str,
-    status: &str,
-    reason: &str,
-    message: &str,
-    now: Timestamp,
-) {
+pub(super) fn set_condition(value: &mut Value, kind: &str, status: &str, reason: &str, message: &str, now: Timestamp) {
     let since = match condition(value, kind) {
         Some(old) if old["status"] == status && old["lastTransitionTime"].is_string() => {
             old["lastTransitionTime"].clone()
@@ -138,9 +121,7 @@ pub(super) fn set_condition(
     if !message.is_empty() {
         condition["message"] = message.into();
     }
-    let slot = map_mut(value, "status")
-        .entry("conditions")
-        .or_insert(json!([]));
+    let slot = map_mut(value, "status").entry("conditions").or_insert(json!([]));
     if !slot.is_array() {
         *slot = json!([]);
     }
@@ -159,9 +140,7 @@ pub(super) fn generate_name(base: &str) -> String {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let mut rng = rand::rng();
     let base: String = base.chars().take(58).collect();
-    let suffix: String = (0..5)
-        .map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())]))
-        .collect();
+    let suffix: String = (0..5).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())])).collect();
     base + &suffix
 }
 
@@ -169,15 +148,9 @@ pub(super) fn generate_name(base: &str) -> String {
 pub(super) fn is_dns_name(name: &str, dots: bool, limit: usize) -> bool {
     let label = |l: &str| {
         !l.is_empty()
-            && l.bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             && !l.starts_with('-')
             && !l.ends_with('-')
     };
-    name.len() <= limit
-        && if dots {
-            name.split('.').all(label)
-        } else {
-            label(name)
-        }
+    name.len() <= limit && if dots { name.split('.').all(label) } else { label(name) }
 }

@@ -27,11 +27,7 @@ pub(super) fn get(resources: &[Arc<Resource>], path: &str) -> Option<Value> {
 
 /// `api/v1` or `apis/GROUP/VERSION`.
 fn root(r: &Resource) -> String {
-    if r.group.is_empty() {
-        format!("api/{}", r.version)
-    } else {
-        format!("apis/{}/{}", r.group, r.version)
-    }
+    if r.group.is_empty() { format!("api/{}", r.version) } else { format!("apis/{}/{}", r.group, r.version) }
 }
 
 /// Changes whenever a document does, for kubectl keeps documents by this.
@@ -56,10 +52,7 @@ fn document(resources: &[&Arc<Resource>]) -> Value {
         let name = super::typed_schemas::name(r);
         if let Some(custom) = r.custom() {
             let mut schema = custom.schema.clone();
-            let properties = schema["properties"]
-                .as_object()
-                .cloned()
-                .unwrap_or_default();
+            let properties = schema["properties"].as_object().cloned().unwrap_or_default();
             schema["properties"] = Value::Object(properties);
             for member in ["apiVersion", "kind"] {
                 schema["properties"][member] = json!({"type": "string"});
@@ -71,11 +64,7 @@ fn document(resources: &[&Arc<Resource>]) -> Value {
         if let Some(schema) = schemas.get_mut(&name) {
             schema["x-kubernetes-group-version-kind"] = json!([gvk]);
         }
-        let scope = if r.namespaced {
-            "namespaces/{namespace}/"
-        } else {
-            ""
-        };
+        let scope = if r.namespaced { "namespaces/{namespace}/" } else { "" };
         let collection = format!("/{}/{scope}{}", root(r), r.plural);
         let reference = json!({"$ref": format!("#/components/schemas/{name}")});
         let content = json!({"application/json": {"schema": reference}});
@@ -83,7 +72,8 @@ fn document(resources: &[&Arc<Resource>]) -> Value {
             let mut parameters: Vec<Value> = Vec::new();
             if matches!(action, "post" | "put" | "patch") {
                 for name in ["dryRun", "fieldManager", "fieldValidation"] {
-                    parameters.push(json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}}));
+                    parameters
+                        .push(json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}}));
                 }
             }
             json!({
@@ -92,10 +82,7 @@ fn document(resources: &[&Arc<Resource>]) -> Value {
                 "x-kubernetes-action": action, "x-kubernetes-group-version-kind": gvk,
             })
         };
-        paths.insert(
-            collection.clone(),
-            json!({"get": operation("list"), "post": operation("post")}),
-        );
+        paths.insert(collection.clone(), json!({"get": operation("list"), "post": operation("post")}));
         paths.insert(
             format!("{collection}/{{name}}"),
             json!({"get": operation("get"), "put": operation("put"), "patch": operation("patch"), "delete": operation("delete")}),

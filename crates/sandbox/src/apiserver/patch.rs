@@ -58,9 +58,7 @@ impl Op<'_> {
             }
             "application/merge-patch+json" => {
                 if !body.is_object() {
-                    return Err(Status::bad_request(
-                        "error decoding patch: not a JSON object",
-                    ));
+                    return Err(Status::bad_request("error decoding patch: not a JSON object"));
                 }
                 json_patch::merge(&mut value, body);
             }
@@ -68,11 +66,8 @@ impl Op<'_> {
                 strategic::merge(&mut value, body).map_err(Status::bad_request)?;
             }
             other => {
-                let mut supported = vec![
-                    "application/json-patch+json",
-                    "application/merge-patch+json",
-                    "application/apply-patch+yaml",
-                ];
+                let mut supported =
+                    vec!["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
                 if r.as_builtin().is_some() {
                     supported.push("application/strategic-merge-patch+json");
                 }
@@ -99,10 +94,7 @@ impl Op<'_> {
                 "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
             ));
         }
-        if wanted["metadata"]
-            .get("managedFields")
-            .is_some_and(|m| !m.is_null())
-        {
+        if wanted["metadata"].get("managedFields").is_some_and(|m| !m.is_null()) {
             return Err(Status::bad_request("metadata.managedFields must be nil"));
         }
         let key = self.key();
@@ -118,12 +110,7 @@ impl Op<'_> {
             Some(stored) => {
                 let mut value = (*self.served(&stored)).clone();
                 let owner = (object::uid(&stored).to_string(), manager.clone());
-                let last = self
-                    .store
-                    .applied
-                    .get(&owner)
-                    .cloned()
-                    .unwrap_or(Value::Null);
+                let last = self.store.applied.get(&owner).cloned().unwrap_or(Value::Null);
                 apply::merge(&mut value, &last, &wanted);
                 (self.replace(value, Writer::Patch)?, false)
             }
@@ -133,10 +120,6 @@ impl Op<'_> {
             self.store.applied.insert(owner, wanted);
         }
         let shown = self.served(&object);
-        Ok(if created {
-            Reply::created(shown)
-        } else {
-            Reply::ok(Arc::clone(&shown))
-        })
+        Ok(if created { Reply::created(shown) } else { Reply::ok(Arc::clone(&shown)) })
     }
 }

@@ -18,11 +18,7 @@ pub(super) struct Target {
 impl Target {
     /// `None` for a path that is not below `/api/V/` or `/apis/G/V/`, or is too deep.
     pub(super) fn parse(path: &str) -> Option<Self> {
-        let segments: Vec<String> = path
-            .trim_matches('/')
-            .split('/')
-            .map(decode)
-            .collect::<Option<_>>()?;
+        let segments: Vec<String> = path.trim_matches('/').split('/').map(decode).collect::<Option<_>>()?;
         let (group, rest) = match segments.split_first()? {
             (api, rest) if api == "api" => (String::new(), rest),
             (apis, rest) if apis == "apis" => {
@@ -32,19 +28,11 @@ impl Target {
             _ => return None,
         };
         let (version, rest) = rest.split_first()?;
-        let mut target = Self {
-            group,
-            version: version.clone(),
-            ..Self::default()
-        };
+        let mut target = Self { group, version: version.clone(), ..Self::default() };
         let rest = match rest {
             // `/namespaces/x` and its subresources are about the namespace itself.
             [namespaces, _] if namespaces == "namespaces" => rest,
-            [namespaces, _, sub]
-                if namespaces == "namespaces" && (sub == "status" || sub == "finalize") =>
-            {
-                rest
-            }
+            [namespaces, _, sub] if namespaces == "namespaces" && (sub == "status" || sub == "finalize") => rest,
             [namespaces, namespace, rest @ ..] if namespaces == "namespaces" => {
                 target.namespace = Some(namespace.clone());
                 rest
@@ -115,9 +103,7 @@ impl Params {
         match self.get(key) {
             "" => Ok(0),
             text => text.parse().map_err(|_| {
-                Status::bad_request(format!(
-                    "query parameter {key}: {text:?} is not a non-negative number"
-                ))
+                Status::bad_request(format!("query parameter {key}: {text:?} is not a non-negative number"))
             }),
         }
     }
@@ -130,9 +116,7 @@ impl Params {
         match self.get("dryRun") {
             "" => Ok(false),
             "All" => Ok(true),
-            other => Err(Status::bad_request(format!(
-                "query parameter dryRun: {other:?} is not \"All\""
-            ))),
+            other => Err(Status::bad_request(format!("query parameter dryRun: {other:?} is not \"All\""))),
         }
     }
 }
@@ -149,41 +133,18 @@ mod tests {
             ("/api/v1/namespaces/a", "|v1|namespaces|-|a|-"),
             ("/api/v1/namespaces/a/status", "|v1|namespaces|-|a|status"),
             ("/api/v1/namespaces/a/pods", "|v1|pods|a|-|-"),
-            (
-                "/api/v1/namespaces/a/pods/p%2Dq/binding",
-                "|v1|pods|a|p-q|binding",
-            ),
-            (
-                "/apis/apps/v1/namespaces/a/deployments/d/scale",
-                "apps|v1|deployments|a|d|scale",
-            ),
-            (
-                "/apis/galaxy.k8s.io/v1alpha1/floatingips/10.0.0.1",
-                "galaxy.k8s.io|v1alpha1|floatingips|-|10.0.0.1|-",
-            ),
+            ("/api/v1/namespaces/a/pods/p%2Dq/binding", "|v1|pods|a|p-q|binding"),
+            ("/apis/apps/v1/namespaces/a/deployments/d/scale", "apps|v1|deployments|a|d|scale"),
+            ("/apis/galaxy.k8s.io/v1alpha1/floatingips/10.0.0.1", "galaxy.k8s.io|v1alpha1|floatingips|-|10.0.0.1|-"),
             ("/api/v1/nodes/n/proxy/a/b", "|v1|nodes|-|n|proxy/…"),
         ];
         for (path, expected) in cases {
             let t = Target::parse(path).unwrap_or_else(|| panic!("{path}"));
             let dash = |o: Option<String>| o.unwrap_or_else(|| "-".into());
-            let got = [
-                t.group,
-                t.version,
-                t.resource,
-                dash(t.namespace),
-                dash(t.name),
-                dash(t.subresource),
-            ];
+            let got = [t.group, t.version, t.resource, dash(t.namespace), dash(t.name), dash(t.subresource)];
             assert_eq!(got.join("|"), expected, "{path}");
         }
-        for path in [
-            "/",
-            "/healthz",
-            "/api/v1",
-            "/apis/apps",
-            "/apis/apps/v1",
-            "/api/v1/pods/%zz",
-        ] {
+        for path in ["/", "/healthz", "/api/v1", "/apis/apps", "/apis/apps/v1", "/api/v1/pods/%zz"] {
             assert_eq!(Target::parse(path), None, "{path}");
         }
     }

@@ -14,10 +14,8 @@ use super::{
 };
 
 /// Classes that every cluster has.
-const SYSTEM_CLASSES: &[(&str, i64)] = &[
-    ("system-cluster-critical", 2_000_000_000),
-    ("system-node-critical", 2_000_001_000),
-];
+const SYSTEM_CLASSES: &[(&str, i64)] =
+    &[("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
 
 /// The priority and toleration admission plugins.
 pub(super) fn admit(store: &Store, r: &Resource, pod: &mut Value) -> Result<(), Status> {
@@ -26,30 +24,17 @@ pub(super) fn admit(store: &Store, r: &Resource, pod: &mut Value) -> Result<(), 
     let (priority, preemption) = if class.is_empty() {
         match classes.iter().find(|c| c["globalDefault"] == true) {
             Some(default) => {
-                map_mut(pod, "spec").insert(
-                    "priorityClassName".into(),
-                    default["metadata"]["name"].clone(),
-                );
-                (
-                    object::int(default, "/value").unwrap_or(0),
-                    default["preemptionPolicy"].clone(),
-                )
+                map_mut(pod, "spec").insert("priorityClassName".into(), default["metadata"]["name"].clone());
+                (object::int(default, "/value").unwrap_or(0), default["preemptionPolicy"].clone())
             }
             None => (0, Value::Null),
         }
     } else if let Some(found) = classes.iter().find(|c| object::name(c) == class) {
-        (
-            object::int(found, "/value").unwrap_or(0),
-            found["preemptionPolicy"].clone(),
-        )
+        (object::int(found, "/value").unwrap_or(0), found["preemptionPolicy"].clone())
     } else if let Some((_, value)) = SYSTEM_CLASSES.iter().find(|(name, _)| *name == class) {
         (*value, Value::Null)
     } else {
-        return Err(Status::forbidden(
-            r,
-            object::name(pod),
-            format!("no PriorityClass with name {class} was found"),
-        ));
+        return Err(Status::forbidden(r, object::name(pod), format!("no PriorityClass with name {class} was found")));
     };
     if let Some(given) = object::int(pod, "/spec/priority")
         && given != priority
@@ -64,18 +49,11 @@ pub(super) fn admit(store: &Store, r: &Resource, pod: &mut Value) -> Result<(), 
     }
     let spec = map_mut(pod, "spec");
     spec.insert("priority".into(), priority.into());
-    let preemption = if preemption.is_null() {
-        "PreemptLowerPriority".into()
-    } else {
-        preemption
-    };
+    let preemption = if preemption.is_null() { "PreemptLowerPriority".into() } else { preemption };
     fill(spec, "preemptionPolicy", preemption);
     let tolerations = spec.entry("tolerations").or_insert(json!([]));
     if let Some(list) = tolerations.as_array_mut() {
-        for key in [
-            "node.kubernetes.io/not-ready",
-            "node.kubernetes.io/unreachable",
-        ] {
+        for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
             let tolerated = list.iter().any(|t| {
                 let (k, effect) = (text(t, "/key"), text(t, "/effect"));
                 (k == key || (k.is_empty() && t["operator"] == "Exists"))
@@ -92,10 +70,7 @@ pub(super) fn admit(store: &Store, r: &Resource, pod: &mut Value) -> Result<(), 
 /// The quality of service class that the resources of the containers make.
 pub(super) fn qos_class(pod: &Value) -> &'static str {
     let (mut any, mut guaranteed) = (false, true);
-    for container in items(pod, "/spec/containers")
-        .iter()
-        .chain(items(pod, "/spec/initContainers"))
-    {
+    for container in items(pod, "/spec/containers").iter().chain(items(pod, "/spec/initContainers")) {
         for resource in ["cpu", "memory"] {
             let limit = &container["resources"]["limits"][resource];
             let request = &container["resources"]["requests"][resource];
@@ -126,11 +101,7 @@ impl Op<'_> {
         let (kind, node) = (text(&body, "/target/kind"), text(&body, "/target/name"));
         let mut causes = Vec::new();
         if !matches!(kind, "" | "Node") {
-            causes.push(Cause::unsupported(
-                "target.kind",
-                &kind.into(),
-                [&json!("Node"), &json!("<empty>")],
-            ));
+            causes.push(Cause::unsupported("target.kind", &kind.into(), [&json!("Node"), &json!("<empty>")]));
         }
         if node.is_empty() {
             causes.push(Cause::required("target.name", ""));
@@ -162,26 +133,19 @@ impl Op<'_> {
         }
         let refuse = |why: String| {
             let mut status = Status::conflict(&r, &pod, &why);
-            status.message =
-                format!("Operation cannot be fulfilled on pods/binding {pod:?}: {why}");
+            status.message = format!("Operation cannot be fulfilled on pods/binding {pod:?}: {why}");
             status.details.insert("kind".into(), "pods/binding".into());
             status
         };
         if object::is_terminating(&stored) {
-            return Err(refuse(format!(
-                "pod {pod} is being deleted, cannot be assigned to a host"
-            )));
+            return Err(refuse(format!("pod {pod} is being deleted, cannot be assigned to a host")));
         }
         let assigned = text(&stored, "/spec/nodeName");
         if !assigned.is_empty() {
-            return Err(refuse(format!(
-                "pod {pod} is already assigned to node {assigned:?}"
-            )));
+            return Err(refuse(format!("pod {pod} is already assigned to node {assigned:?}")));
         }
         if !items(&stored, "/spec/schedulingGates").is_empty() {
-            return Err(refuse(format!(
-                "pod {pod} has non-empty .spec.schedulingGates"
-            )));
+            return Err(refuse(format!("pod {pod} has non-empty .spec.schedulingGates")));
         }
         let mut value = (*stored).clone();
         map_mut(&mut value, "spec").insert("nodeName".into(), node.into());
@@ -202,14 +166,7 @@ impl Op<'_> {
                 }
             }
         }
-        object::set_condition(
-            &mut value,
-            "PodScheduled",
-            "True",
-            "",
-            "",
-            self.api.clock.now(),
-        );
+        object::set_condition(&mut value, "PodScheduled", "True", "", "", self.api.clock.now());
         self.commit(&key, value)?;
         let done = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
         Ok(Reply::created(done))
@@ -221,10 +178,7 @@ impl Op<'_> {
         let (key, pod) = self.existing()?;
         let options = DeleteOptions::read(Some(&body["deleteOptions"]), &self.request.params)?;
         self.dry_run |= options.dry_run;
-        let over = matches!(
-            text(&pod, "/status/phase"),
-            "Succeeded" | "Failed" | "Pending"
-        );
+        let over = matches!(text(&pod, "/status/phase"), "Succeeded" | "Failed" | "Pending");
         if !over && !object::is_terminating(&pod) {
             disruption::allow(self, &pod)?;
         }

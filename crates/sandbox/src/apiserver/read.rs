@@ -33,11 +33,7 @@ impl Op<'_> {
     }
 
     /// The objects that a list at this `resourceVersion` and match rule sees, and the revision it is of.
-    pub(super) fn snapshot(
-        &mut self,
-        version: &str,
-        exact: bool,
-    ) -> Result<(Vec<Object>, u64), Status> {
+    pub(super) fn snapshot(&mut self, version: &str, exact: bool) -> Result<(Vec<Object>, u64), Status> {
         let namespace = self.request.target.namespace.as_deref();
         let storage = self.resource.storage.as_str();
         let newest = self.store.revision();
@@ -46,15 +42,12 @@ impl Op<'_> {
             "" => newest,
             "0" => cached,
             text => {
-                let wanted: u64 = text.parse().map_err(|_| {
-                    Status::bad_request(format!("resourceVersion {text:?} is not a number"))
-                })?;
+                let wanted: u64 = text
+                    .parse()
+                    .map_err(|_| Status::bad_request(format!("resourceVersion {text:?} is not a number")))?;
                 if wanted > newest {
-                    let mut status = Status::new(
-                        504,
-                        "Timeout",
-                        format!("Too large resource version: {wanted}, current: {newest}"),
-                    );
+                    let mut status =
+                        Status::new(504, "Timeout", format!("Too large resource version: {wanted}, current: {newest}"));
                     status.details.insert(
                         "causes".into(),
                         json!([{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]),
@@ -86,11 +79,7 @@ impl Op<'_> {
         let token = params.get("continue");
         let (version, exact, after) = if token.is_empty() {
             let matching = params.get("resourceVersionMatch");
-            (
-                params.get("resourceVersion").to_string(),
-                matching == "Exact",
-                None,
-            )
+            (params.get("resourceVersion").to_string(), matching == "Exact", None)
         } else {
             let (revision, namespace, name) = read_token(token)?;
             (revision, true, Some((namespace, name)))
@@ -112,23 +101,15 @@ impl Op<'_> {
             .map(|o| self.served(o))
             .filter(|o| selection.matches(o));
         let mut meta = json!({"resourceVersion": at.to_string()});
-        let mut items: Vec<Object> = if limit == 0 {
-            found.collect()
-        } else {
-            found.by_ref().take(limit.saturating_add(1)).collect()
-        };
+        let mut items: Vec<Object> =
+            if limit == 0 { found.collect() } else { found.by_ref().take(limit.saturating_add(1)).collect() };
         if limit > 0 && items.len() > limit {
             items.truncate(limit);
             if let Some(last) = items.last() {
-                meta["continue"] =
-                    format!("{at}/{}/{}", object::namespace(last), object::name(last)).into();
+                meta["continue"] = format!("{at}/{}/{}", object::namespace(last), object::name(last)).into();
             }
         }
-        Ok(Reply::List {
-            resource: self.resource.clone(),
-            items,
-            meta,
-        })
+        Ok(Reply::List { resource: self.resource.clone(), items, meta })
     }
 }
 
@@ -139,8 +120,6 @@ fn read_token(token: &str) -> Result<(String, String, String), Status> {
         (Some(revision), Some(namespace), Some(name)) if revision.parse::<u64>().is_ok() => {
             Ok((revision.into(), namespace.into(), name.into()))
         }
-        _ => Err(Status::bad_request(format!(
-            "continue key is not valid: {token:?}"
-        ))),
+        _ => Err(Status::bad_request(format!("continue key is not valid: {token:?}"))),
     }
 }

@@ -4,9 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::{
     api::{
-        apps::v1 as apps, autoscaling::v1 as autoscaling, batch::v1 as batch,
-        coordination::v1 as coordination, core::v1 as core, events::v1 as events,
-        policy::v1 as policy, scheduling::v1 as scheduling,
+        apps::v1 as apps, autoscaling::v1 as autoscaling, batch::v1 as batch, coordination::v1 as coordination,
+        core::v1 as core, events::v1 as events, policy::v1 as policy, scheduling::v1 as scheduling,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions,
 };
@@ -168,14 +167,8 @@ pub(super) static BUILTINS: &[Builtin] = &[
         .cluster()
         .with_status()
         .select(&["status.phase"]),
-    builtin::<core::Node>("", "v1", "Node", "nodes", &["no"])
-        .cluster()
-        .with_status()
-        .select(&["spec.unschedulable"]),
-    builtin::<core::Pod>("", "v1", "Pod", "pods", &["po"])
-        .with_status()
-        .counted()
-        .select(POD_FIELDS),
+    builtin::<core::Node>("", "v1", "Node", "nodes", &["no"]).cluster().with_status().select(&["spec.unschedulable"]),
+    builtin::<core::Pod>("", "v1", "Pod", "pods", &["po"]).with_status().counted().select(POD_FIELDS),
     builtin::<core::ConfigMap>("", "v1", "ConfigMap", "configmaps", &["cm"]),
     builtin::<core::Secret>("", "v1", "Secret", "secrets", &[]).select(&["type"]),
     builtin::<core::Service>("", "v1", "Service", "services", &["svc"])
@@ -183,20 +176,16 @@ pub(super) static BUILTINS: &[Builtin] = &[
         .upsert()
         .select(&["spec.clusterIP", "spec.type"]),
     builtin::<core::ServiceAccount>("", "v1", "ServiceAccount", "serviceaccounts", &["sa"]),
-    builtin::<core::Event>("", "v1", "Event", "events", &["ev"])
-        .upsert()
-        .select(EVENT_FIELDS),
-    builtin::<events::Event>("events.k8s.io", "v1", "Event", "events", &["ev"])
-        .upsert()
-        .select(&[
-            "regarding.kind",
-            "regarding.namespace",
-            "regarding.name",
-            "regarding.uid",
-            "reason",
-            "reportingController",
-            "type",
-        ]),
+    builtin::<core::Event>("", "v1", "Event", "events", &["ev"]).upsert().select(EVENT_FIELDS),
+    builtin::<events::Event>("events.k8s.io", "v1", "Event", "events", &["ev"]).upsert().select(&[
+        "regarding.kind",
+        "regarding.namespace",
+        "regarding.name",
+        "regarding.uid",
+        "reason",
+        "reportingController",
+        "type",
+    ]),
     builtin::<apps::Deployment>("apps", "v1", "Deployment", "deployments", &["deploy"])
         .with_status()
         .with_scale()
@@ -210,41 +199,16 @@ pub(super) static BUILTINS: &[Builtin] = &[
         .with_status()
         .with_scale()
         .counted(),
-    builtin::<apps::DaemonSet>("apps", "v1", "DaemonSet", "daemonsets", &["ds"])
-        .with_status()
-        .counted(),
-    builtin::<apps::ControllerRevision>(
-        "apps",
-        "v1",
-        "ControllerRevision",
-        "controllerrevisions",
-        &[],
-    ),
-    builtin::<batch::Job>("batch", "v1", "Job", "jobs", &[])
+    builtin::<apps::DaemonSet>("apps", "v1", "DaemonSet", "daemonsets", &["ds"]).with_status().counted(),
+    builtin::<apps::ControllerRevision>("apps", "v1", "ControllerRevision", "controllerrevisions", &[]),
+    builtin::<batch::Job>("batch", "v1", "Job", "jobs", &[]).with_status().counted().select(&["status.successful"]),
+    builtin::<coordination::Lease>("coordination.k8s.io", "v1", "Lease", "leases", &[]).conditional().upsert(),
+    builtin::<policy::PodDisruptionBudget>("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", &["pdb"])
         .with_status()
         .counted()
-        .select(&["status.successful"]),
-    builtin::<coordination::Lease>("coordination.k8s.io", "v1", "Lease", "leases", &[])
-        .conditional()
-        .upsert(),
-    builtin::<policy::PodDisruptionBudget>(
-        "policy",
-        "v1",
-        "PodDisruptionBudget",
-        "poddisruptionbudgets",
-        &["pdb"],
-    )
-    .with_status()
-    .counted()
-    .conditional(),
-    builtin::<scheduling::PriorityClass>(
-        "scheduling.k8s.io",
-        "v1",
-        "PriorityClass",
-        "priorityclasses",
-        &["pc"],
-    )
-    .cluster(),
+        .conditional(),
+    builtin::<scheduling::PriorityClass>("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", &["pc"])
+        .cluster(),
     builtin::<apiextensions::CustomResourceDefinition>(
         "apiextensions.k8s.io",
         "v1",
@@ -264,15 +228,7 @@ impl Resource {
             "Deployment" | "ReplicaSet" | "StatefulSet" => Some("/spec/selector".to_string()),
             _ => None,
         };
-        let all = [
-            "Pod",
-            "Service",
-            "Deployment",
-            "ReplicaSet",
-            "StatefulSet",
-            "DaemonSet",
-            "Job",
-        ];
+        let all = ["Pod", "Service", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job"];
         Self {
             group: b.group.into(),
             version: b.version.into(),
@@ -281,11 +237,7 @@ impl Resource {
             plural: b.plural.into(),
             singular: b.kind.to_lowercase(),
             short_names: b.short.iter().map(ToString::to_string).collect(),
-            categories: if all.contains(&b.kind) {
-                vec!["all".into()]
-            } else {
-                Vec::new()
-            },
+            categories: if all.contains(&b.kind) { vec!["all".into()] } else { Vec::new() },
             namespaced: b.namespaced,
             status: b.status,
             scale: b.scale.then(|| ScalePaths {
@@ -305,20 +257,12 @@ impl Resource {
 
     /// `pods` or `deployments.apps`, as error messages name it.
     pub(super) fn qualified(&self) -> String {
-        if self.group.is_empty() {
-            self.plural.clone()
-        } else {
-            format!("{}.{}", self.plural, self.group)
-        }
+        if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
     }
 
     /// `v1` or `apps/v1`.
     pub(super) fn api_version(&self) -> String {
-        if self.group.is_empty() {
-            self.version.clone()
-        } else {
-            format!("{}/{}", self.group, self.version)
-        }
+        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
     }
 
     pub(super) fn as_builtin(&self) -> Option<&'static Builtin> {
@@ -372,24 +316,17 @@ impl Registry {
     }
 
     pub(super) fn insert(&mut self, resource: Resource) {
-        let key = (
-            resource.group.clone(),
-            resource.version.clone(),
-            resource.plural.clone(),
-        );
+        let key = (resource.group.clone(), resource.version.clone(), resource.plural.clone());
         self.0.insert(key, Arc::new(resource));
     }
 
     /// Takes away all versions of a custom resource.
     pub(super) fn remove(&mut self, group: &str, plural: &str) {
-        self.0
-            .retain(|(g, _, p), resource| g != group || p != plural || resource.custom().is_none());
+        self.0.retain(|(g, _, p), resource| g != group || p != plural || resource.custom().is_none());
     }
 
     pub(super) fn get(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Resource>> {
-        self.0
-            .get(&(group.into(), version.into(), plural.into()))
-            .cloned()
+        self.0.get(&(group.into(), version.into(), plural.into())).cloned()
     }
 
     /// Any version of the resource whose objects are in the collection `storage`.

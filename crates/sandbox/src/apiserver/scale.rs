@@ -36,22 +36,12 @@ impl Op<'_> {
             }
         };
         let wanted = normalize_scale(&wanted).map_err(|error| {
-            Status::bad_request(format!(
-                "Scale in version \"autoscaling/v1\" cannot be handled as a Scale: {error}"
-            ))
+            Status::bad_request(format!("Scale in version \"autoscaling/v1\" cannot be handled as a Scale: {error}"))
         })?;
         let replicas = object::int(&wanted, "/spec/replicas").unwrap_or(0);
         if replicas < 0 {
-            let cause = Cause::invalid(
-                "spec.replicas",
-                &replicas.into(),
-                "must be greater than or equal to 0",
-            );
-            return Err(Status::invalid(
-                &self.resource,
-                object::name(&object),
-                vec![cause],
-            ));
+            let cause = Cause::invalid("spec.replicas", &replicas.into(), "must be greater than or equal to 0");
+            return Err(Status::invalid(&self.resource, object::name(&object), vec![cause]));
         }
         let mut value = (*object).clone();
         set(&mut value, &paths.spec_replicas, replicas.into());
@@ -69,32 +59,19 @@ impl Op<'_> {
 
 fn show(object: &Value, paths: &ScalePaths) -> Result<Value, Status> {
     let replicas = object::int(object, &paths.spec_replicas).ok_or_else(|| {
-        Status::internal(format!(
-            "the spec replicas field {:?} does not exist",
-            paths.spec_replicas.replace('/', ".")
-        ))
+        Status::internal(format!("the spec replicas field {:?} does not exist", paths.spec_replicas.replace('/', ".")))
     })?;
     let mut scale = json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": {},
         "spec": {"replicas": replicas},
         "status": {"replicas": object::int(object, &paths.status_replicas).unwrap_or(0)},
     });
-    for member in [
-        "name",
-        "namespace",
-        "uid",
-        "resourceVersion",
-        "creationTimestamp",
-    ] {
+    for member in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if let Some(value) = object["metadata"].get(member) {
             scale["metadata"][member] = value.clone();
         }
     }
-    match paths
-        .selector
-        .as_deref()
-        .and_then(|path| object.pointer(path))
-    {
+    match paths.selector.as_deref().and_then(|path| object.pointer(path)) {
         Some(Value::String(text)) => scale["status"]["selector"] = text.as_str().into(),
         Some(selector @ Value::Object(_)) => {
             scale["status"]["selector"] = LabelSelector::from_object(selector).to_string().into();

@@ -16,11 +16,7 @@ const INT_OR_STRING: &str = "x-kubernetes-int-or-string";
 const EMBEDDED: &str = "x-kubernetes-embedded-resource";
 
 fn child(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.into()
-    } else {
-        format!("{path}.{name}")
-    }
+    if path.is_empty() { name.into() } else { format!("{path}.{name}") }
 }
 
 /// Drops what the schema does not know, and nulls where it does not allow them; names the unknown fields.
@@ -29,11 +25,8 @@ pub(super) fn prune(value: &mut Value, schema: &Value, path: &str, unknown: &mut
         Value::Object(map) => {
             let additional = &schema["additionalProperties"];
             let keep = schema[PRESERVE] == true || *additional == Value::Bool(true);
-            let system: &[&str] = if path.is_empty() || schema[EMBEDDED] == true {
-                &["apiVersion", "kind", "metadata"]
-            } else {
-                &[]
-            };
+            let system: &[&str] =
+                if path.is_empty() || schema[EMBEDDED] == true { &["apiVersion", "kind", "metadata"] } else { &[] };
             map.retain(|name, member| {
                 if system.contains(&name.as_str()) {
                     return true;
@@ -105,9 +98,7 @@ pub(super) fn has_defaults(schema: &Value) -> bool {
         Value::Object(map) => map.iter().any(|(key, value)| match key.as_str() {
             "default" => true,
             // Names of fields, not keywords.
-            "properties" => value
-                .as_object()
-                .is_some_and(|fields| fields.values().any(has_defaults)),
+            "properties" => value.as_object().is_some_and(|fields| fields.values().any(has_defaults)),
             "items" | "additionalProperties" => has_defaults(value),
             _ => false,
         }),
@@ -143,15 +134,7 @@ pub(super) fn validate(value: &Value, schema: &Value, path: &str, causes: &mut V
                     causes.push(Cause::required(child(path, name), ""));
                 }
             }
-            size(
-                map.len(),
-                ["minProperties", "maxProperties"],
-                "properties",
-                value,
-                schema,
-                path,
-                causes,
-            );
+            size(map.len(), ["minProperties", "maxProperties"], "properties", value, schema, path, causes);
             for (name, member) in map {
                 let known = match &schema["properties"][name] {
                     Value::Null => &schema["additionalProperties"],
@@ -188,11 +171,7 @@ fn number(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Cause>) {
         return;
     };
     let mut complain = |what: &str, bound: &Value| {
-        causes.push(Cause::invalid(
-            path,
-            value,
-            format!("{path} in body should be {what} {bound}"),
-        ));
+        causes.push(Cause::invalid(path, value, format!("{path} in body should be {what} {bound}")));
     };
     if let Some(min) = schema["minimum"].as_f64() {
         if schema["exclusiveMinimum"] == true && n <= min {
@@ -228,66 +207,34 @@ fn string(text: &str, value: &Value, schema: &Value, path: &str, causes: &mut Ve
     let length = text.chars().count();
     let bound = |key: &str| schema[key].as_u64().and_then(|n| usize::try_from(n).ok());
     if let Some(min) = bound("minLength").filter(|min| length < *min) {
-        causes.push(Cause::invalid(
-            path,
-            value,
-            format!("{path} in body should be at least {min} chars long"),
-        ));
+        causes.push(Cause::invalid(path, value, format!("{path} in body should be at least {min} chars long")));
     }
     if let Some(max) = bound("maxLength").filter(|max| length > *max) {
-        causes.push(Cause::invalid(
-            path,
-            value,
-            format!("{path} in body should be at most {max} chars long"),
-        ));
+        causes.push(Cause::invalid(path, value, format!("{path} in body should be at most {max} chars long")));
     }
     if let Some(pattern) = schema["pattern"].as_str()
         && compiled(pattern).is_ok_and(|regex| !regex.is_match(text))
     {
-        causes.push(Cause::invalid(
-            path,
-            value,
-            format!("{path} in body should match '{pattern}'"),
-        ));
+        causes.push(Cause::invalid(path, value, format!("{path} in body should match '{pattern}'")));
     }
     if let Some(format) = schema["format"].as_str()
         && !fits_format(text, format)
     {
-        causes.push(Cause::invalid(
-            path,
-            value,
-            format!("{path} in body must be of type {format}: {text:?}"),
-        ));
+        causes.push(Cause::invalid(path, value, format!("{path} in body must be of type {format}: {text:?}")));
     }
 }
 
 fn array(list: &[Value], value: &Value, schema: &Value, path: &str, causes: &mut Vec<Cause>) {
-    size(
-        list.len(),
-        ["minItems", "maxItems"],
-        "items",
-        value,
-        schema,
-        path,
-        causes,
-    );
+    size(list.len(), ["minItems", "maxItems"], "items", value, schema, path, causes);
     for (at, item) in list.iter().enumerate() {
         validate(item, &schema["items"], &format!("{path}[{at}]"), causes);
     }
     let unique = schema["uniqueItems"] == true || schema["x-kubernetes-list-type"] == "set";
-    let keys: Vec<&str> = schema["x-kubernetes-list-map-keys"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
+    let keys: Vec<&str> =
+        schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let is_map = schema["x-kubernetes-list-type"] == "map";
     let same = |a: &Value, b: &Value| {
-        if is_map {
-            keys.iter().all(|key| a[key] == b[key])
-        } else {
-            a == b
-        }
+        if is_map { keys.iter().all(|key| a[key] == b[key]) } else { a == b }
     };
     if unique || is_map {
         for (at, item) in list.iter().enumerate() {
@@ -309,18 +256,10 @@ fn size(
 ) {
     let found = found as u64;
     if let Some(min) = schema[min].as_u64().filter(|min| found < *min) {
-        causes.push(Cause::invalid(
-            path,
-            value,
-            format!("{path} in body should have at least {min} {what}"),
-        ));
+        causes.push(Cause::invalid(path, value, format!("{path} in body should have at least {min} {what}")));
     }
     if let Some(max) = schema[max].as_u64().filter(|max| found > *max) {
-        causes.push(Cause::invalid(
-            path,
-            value,
-            format!("{path} in body should have at most {max} {what}"),
-        ));
+        causes.push(Cause::invalid(path, value, format!("{path} in body should have at most {max} {what}")));
     }
 }
 
@@ -337,11 +276,7 @@ fn combined(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Cause>) 
     if let Some(any) = list("anyOf")
         && !any.iter().any(fits)
     {
-        causes.push(Cause::invalid(
-            path,
-            value,
-            format!("{path} in body must validate at least one schema (anyOf)"),
-        ));
+        causes.push(Cause::invalid(path, value, format!("{path} in body must validate at least one schema (anyOf)")));
     }
     if let Some(one) = list("oneOf")
         && one.iter().filter(|s| fits(s)).count() != 1
@@ -353,11 +288,7 @@ fn combined(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Cause>) 
         ));
     }
     if schema["not"].is_object() && fits(&schema["not"]) {
-        causes.push(Cause::invalid(
-            path,
-            value,
-            format!("{path} in body must not validate the schema (not)"),
-        ));
+        causes.push(Cause::invalid(path, value, format!("{path} in body must not validate the schema (not)")));
     }
 }
 
@@ -367,10 +298,7 @@ fn combined(value: &Value, schema: &Value, path: &str, causes: &mut Vec<Cause>) 
 /// What the regex engine has against it.
 pub(super) fn compiled(pattern: &str) -> Result<Regex, String> {
     static CACHE: OnceLock<Mutex<HashMap<String, Regex>>> = OnceLock::new();
-    let mut cache = CACHE
-        .get_or_init(Mutex::default)
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let mut cache = CACHE.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(regex) = cache.get(pattern) {
         return Ok(regex.clone());
     }
@@ -421,14 +349,9 @@ mod tests {
         default(&mut value, &schema);
         unknown.sort();
         assert_eq!(unknown, ["other", "spec.c", "spec.map.k.y"]);
-        assert_eq!(
-            value["spec"],
-            json!({"b": null, "a": 7, "free": {"z": [1]}, "map": {"k": {"x": 1}}})
-        );
+        assert_eq!(value["spec"], json!({"b": null, "a": 7, "free": {"z": [1]}, "map": {"k": {"x": 1}}}));
         assert!(has_defaults(&schema));
-        assert!(!has_defaults(
-            &json!({"properties": {"default": {"type": "string"}}})
-        ));
+        assert!(!has_defaults(&json!({"properties": {"default": {"type": "string"}}})));
     }
 
     #[test]
@@ -484,31 +407,11 @@ mod tests {
                 json!([1]),
                 "Invalid value: [1]: f in body should have at most 0 items",
             ),
-            (
-                json!({"type": "array", "x-kubernetes-list-type": "set"}),
-                json!([1, 1]),
-                "Duplicate value: 1",
-            ),
-            (
-                json!({"type": "object", "required": ["k"]}),
-                json!({}),
-                "Required value",
-            ),
-            (
-                json!({"x-kubernetes-int-or-string": true}),
-                json!(true),
-                "must be of type integer,string",
-            ),
-            (
-                json!({"not": {"type": "string"}}),
-                json!("b"),
-                "must not validate the schema",
-            ),
-            (
-                json!({"oneOf": [{"type": "string"}, {"minLength": 1}]}),
-                json!("b"),
-                "one and only one",
-            ),
+            (json!({"type": "array", "x-kubernetes-list-type": "set"}), json!([1, 1]), "Duplicate value: 1"),
+            (json!({"type": "object", "required": ["k"]}), json!({}), "Required value"),
+            (json!({"x-kubernetes-int-or-string": true}), json!(true), "must be of type integer,string"),
+            (json!({"not": {"type": "string"}}), json!("b"), "must not validate the schema"),
+            (json!({"oneOf": [{"type": "string"}, {"minLength": 1}]}), json!("b"), "one and only one"),
         ];
         for (schema, value, expected) in cases {
             let mut causes = Vec::new();

@@ -30,9 +30,7 @@ impl LabelSelector {
             .into_iter()
             .map(|part| {
                 requirement(part).ok_or_else(|| {
-                    Status::bad_request(format!(
-                        "unable to parse requirement {part:?} of label selector {source:?}"
-                    ))
+                    Status::bad_request(format!("unable to parse requirement {part:?} of label selector {source:?}"))
                 })
             })
             .collect::<Result<_, _>>()
@@ -42,14 +40,9 @@ impl LabelSelector {
     /// Reads a `metav1.LabelSelector` object.
     pub(super) fn from_object(selector: &Value) -> Self {
         let labels = selector["matchLabels"].as_object().into_iter().flatten();
-        let mut all: Vec<_> = labels
-            .map(|(k, v)| Requirement::In(k.clone(), vec![v.as_str().unwrap_or_default().into()]))
-            .collect();
-        for expression in selector["matchExpressions"]
-            .as_array()
-            .into_iter()
-            .flatten()
-        {
+        let mut all: Vec<_> =
+            labels.map(|(k, v)| Requirement::In(k.clone(), vec![v.as_str().unwrap_or_default().into()])).collect();
+        for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
             let key = text(expression, "/key").to_string();
             let values: Vec<String> = expression["values"]
                 .as_array()
@@ -72,12 +65,8 @@ impl LabelSelector {
     pub(super) fn matches(&self, object: &Value) -> bool {
         let label = |key: &str| object["metadata"]["labels"][key].as_str();
         self.0.iter().all(|requirement| match requirement {
-            Requirement::In(key, values) => {
-                label(key).is_some_and(|v| values.iter().any(|w| w == v))
-            }
-            Requirement::NotIn(key, values) => {
-                label(key).is_none_or(|v| values.iter().all(|w| w != v))
-            }
+            Requirement::In(key, values) => label(key).is_some_and(|v| values.iter().any(|w| w == v)),
+            Requirement::NotIn(key, values) => label(key).is_none_or(|v| values.iter().all(|w| w != v)),
             Requirement::Exists(key) => label(key).is_some(),
             Requirement::NotExists(key) => label(key).is_none(),
             Requirement::Greater(key, than) => number(label(key)).is_some_and(|n| n > *than),
@@ -190,17 +179,13 @@ impl FieldSelector {
             } else if let Some((f, v)) = part.split_once("==").or_else(|| part.split_once('=')) {
                 (f, true, v)
             } else {
-                return Err(Status::bad_request(format!(
-                    "unable to parse {part:?} of field selector {source:?}"
-                )));
+                return Err(Status::bad_request(format!("unable to parse {part:?} of field selector {source:?}")));
             };
             let field = field.trim().trim_start_matches('.');
-            let known = ["metadata.name", "metadata.namespace"].contains(&field)
-                || supported.iter().any(|s| s == field);
+            let known =
+                ["metadata.name", "metadata.namespace"].contains(&field) || supported.iter().any(|s| s == field);
             if !known {
-                return Err(Status::bad_request(format!(
-                    "field label not supported: {field}"
-                )));
+                return Err(Status::bad_request(format!("field label not supported: {field}")));
             }
             all.push((field.to_string(), equal, value.trim().to_string()));
         }
@@ -258,11 +243,7 @@ mod tests {
     #[test]
     fn field_selectors() {
         let object = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n"}, "size": 3});
-        let supported = [
-            "spec.nodeName".to_string(),
-            "size".into(),
-            "status.phase".into(),
-        ];
+        let supported = ["spec.nodeName".to_string(), "size".into(), "status.phase".into()];
         let cases = [
             ("metadata.name=p,spec.nodeName=n", true),
             ("spec.nodeName!=n", false),

@@ -73,10 +73,7 @@ pub(super) async fn serve(api: Arc<Api>, listener: TcpListener) {
     }
 }
 
-async fn answer(
-    api: Arc<Api>,
-    request: http::Request<Incoming>,
-) -> Result<Response<Body>, Dropped> {
+async fn answer(api: Arc<Api>, request: http::Request<Incoming>) -> Result<Response<Body>, Dropped> {
     let (parts, body) = request.into_parts();
     let body = match Limited::new(body, BODY_LIMIT).collect().await {
         Ok(body) => body.to_bytes(),
@@ -92,17 +89,11 @@ async fn answer(
     let task = tokio::spawn(async move { route(api, parts, body).await });
     match task.await {
         Ok(result) => result,
-        Err(error) => Ok(failure(&Status::internal(format!(
-            "request failed: {error}"
-        )))),
+        Err(error) => Ok(failure(&Status::internal(format!("request failed: {error}")))),
     }
 }
 
-async fn route(
-    api: Arc<Api>,
-    parts: http::request::Parts,
-    body: Bytes,
-) -> Result<Response<Body>, Dropped> {
+async fn route(api: Arc<Api>, parts: http::request::Parts, body: Bytes) -> Result<Response<Body>, Dropped> {
     let accept = text_header(&parts.headers, header::ACCEPT);
     let path = parts.uri.path();
     if parts.method == Method::GET
@@ -133,19 +124,10 @@ async fn route(
         Ok(Err(status)) => status.code,
         Err(Dropped) => 0,
     };
-    api.calls.record(Answered {
-        call: request.call,
-        at: api.clock.now(),
-        code,
-        revision: api.store().revision(),
-    });
+    api.calls.record(Answered { call: request.call, at: api.clock.now(), code, revision: api.store().revision() });
     Ok(match outcome? {
         Err(status) => failure(&status),
-        Ok(Reply::Object {
-            code,
-            value,
-            warnings,
-        }) => {
+        Ok(Reply::Object { code, value, warnings }) => {
             let resource = {
                 let t = &request.target;
                 api.store().registry.get(&t.group, &t.version, &t.resource)
@@ -156,10 +138,7 @@ async fn route(
             };
             let mut response = json_response(code, &shown, JSON);
             for warning in warnings {
-                let text: String = warning
-                    .chars()
-                    .filter(|c| (' '..='~').contains(c))
-                    .collect();
+                let text: String = warning.chars().filter(|c| (' '..='~').contains(c)).collect();
                 let text = text.replace('\\', "\\\\").replace('"', "\\\"");
                 if let Ok(value) = format!("299 - \"{text}\"").parse() {
                     response.headers_mut().append(header::WARNING, value);
@@ -167,29 +146,20 @@ async fn route(
             }
             response
         }
-        Ok(Reply::List {
-            resource,
-            items,
-            meta,
-        }) => bytes_response(200, form.list(&resource, &items, meta), JSON),
+        Ok(Reply::List { resource, items, meta }) => bytes_response(200, form.list(&resource, &items, meta), JSON),
         Ok(Reply::Watch(watch)) => {
             let (sink, lines) = mpsc::channel(64);
             tokio::spawn(watch.run(form, sink));
             let frames = ReceiverStream::new(lines).map(|line| Ok(Frame::data(line)));
             let mut response = Response::new(BodyExt::boxed(StreamBody::new(frames)));
-            response
-                .headers_mut()
-                .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(JSON));
+            response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(JSON));
             response
         }
     })
 }
 
 /// Carries a request out, with the faults that apply to it.
-pub(super) async fn call(
-    api: &Arc<Api>,
-    request: &Request,
-) -> Result<Result<Reply, Status>, Dropped> {
+pub(super) async fn call(api: &Arc<Api>, request: &Request) -> Result<Result<Reply, Status>, Dropped> {
     let fault = api.faults.on_call(&request.call, request.body.as_ref());
     match fault {
         None | Some(Action::Event(_)) => Ok(api.perform(request)),
@@ -237,24 +207,13 @@ fn read(parts: &http::request::Parts, target: Target, body: &Bytes) -> Result<Re
         "DELETE" if named => "delete",
         "DELETE" => "deletecollection",
         other => {
-            return Err(Status::method_not_allowed(format!(
-                "{other} of {}",
-                parts.uri.path()
-            )));
+            return Err(Status::method_not_allowed(format!("{other} of {}", parts.uri.path())));
         }
     };
     let content_type = text_header(&parts.headers, header::CONTENT_TYPE);
-    let content_type = content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_string();
+    let content_type = content_type.split(';').next().unwrap_or_default().trim().to_string();
     if parts.method == Method::POST && named && target.subresource.is_none() {
-        return Err(Status::method_not_allowed(format!(
-            "POST of {}",
-            parts.uri.path()
-        )));
+        return Err(Status::method_not_allowed(format!("POST of {}", parts.uri.path())));
     }
     let body = parse_body(body, &content_type)?;
     let mut target = target;
@@ -286,13 +245,7 @@ fn read(parts: &http::request::Parts, target: Target, body: &Bytes) -> Result<Re
         name: target.name.clone().unwrap_or_else(|| in_body.into()),
         user_agent: text_header(&parts.headers, header::USER_AGENT),
     };
-    Ok(Request {
-        call,
-        target,
-        params,
-        content_type,
-        body,
-    })
+    Ok(Request { call, target, params, content_type, body })
 }
 
 fn parse_body(body: &Bytes, content_type: &str) -> Result<Option<Value>, Status> {
@@ -315,9 +268,7 @@ fn parse_body(body: &Bytes, content_type: &str) -> Result<Option<Value>, Status>
     } else {
         serde_json::from_slice(body).map_err(|error| error.to_string())
     };
-    parsed.map(Some).map_err(|error| {
-        Status::bad_request(format!("the object provided is unrecognized: {error}"))
-    })
+    parsed.map(Some).map_err(|error| Status::bad_request(format!("the object provided is unrecognized: {error}")))
 }
 
 /// The form in which a client wants its objects.
@@ -326,11 +277,7 @@ pub(super) enum Form {
     /// As they are.
     Json,
     /// Rows for people; which part of each object goes with its row: `None`, `Metadata` or `Object`.
-    Table {
-        version: String,
-        include: String,
-        clock: Clock,
-    },
+    Table { version: String, include: String, clock: Clock },
     /// Metadata only.
     Metadata { version: String },
 }
@@ -361,11 +308,7 @@ impl Form {
                         "" => "Metadata",
                         given => given,
                     };
-                    return Ok(Self::Table {
-                        version,
-                        include: include.into(),
-                        clock: clock.clone(),
-                    });
+                    return Ok(Self::Table { version, include: include.into(), clock: clock.clone() });
                 }
                 "PartialObjectMetadata" | "PartialObjectMetadataList" => {
                     return Ok(Self::Metadata { version });
@@ -376,9 +319,7 @@ impl Form {
         Err(Status::new(
             406,
             "NotAcceptable",
-            format!(
-                "only the following media types are accepted: application/json; the request accepts {accept:?}"
-            ),
+            format!("only the following media types are accepted: application/json; the request accepts {accept:?}"),
         ))
     }
 
@@ -399,20 +340,10 @@ impl Form {
     }
 
     fn table(&self, resource: &Resource, items: &[Object], meta: Value, headers: bool) -> Value {
-        let Self::Table {
-            version,
-            include,
-            clock,
-        } = self
-        else {
+        let Self::Table { version, include, clock } = self else {
             return Value::Null;
         };
-        let style = table::Style {
-            version,
-            include,
-            headers,
-            now: clock.now(),
-        };
+        let style = table::Style { version, include, headers, now: clock.now() };
         table::render(resource, items, meta, &style)
     }
 
@@ -434,16 +365,11 @@ impl Form {
             Self::Metadata { version } => (
                 "PartialObjectMetadataList".to_string(),
                 format!("meta.k8s.io/{version}"),
-                items
-                    .iter()
-                    .map(|o| to_bytes(&metadata_only(o, version)))
-                    .collect(),
+                items.iter().map(|o| to_bytes(&metadata_only(o, version))).collect(),
             ),
-            Self::Json => (
-                resource.list_kind.clone(),
-                resource.api_version(),
-                items.iter().map(|o| to_bytes(o)).collect(),
-            ),
+            Self::Json => {
+                (resource.list_kind.clone(), resource.api_version(), items.iter().map(|o| to_bytes(o)).collect())
+            }
         };
         let head = json!({"kind": kind, "apiVersion": version, "metadata": meta}).to_string();
         let mut out = Vec::with_capacity(items.iter().map(Bytes::len).sum::<usize>() + 256);
@@ -474,11 +400,7 @@ fn to_bytes(value: &Value) -> Bytes {
 }
 
 fn text_header(headers: &HeaderMap, name: header::HeaderName) -> String {
-    let values: Vec<&str> = headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .collect();
+    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
     values.join(",")
 }
 
@@ -492,8 +414,7 @@ fn json_response(code: u16, value: &Value, content_type: &str) -> Response<Body>
 
 fn bytes_response(code: u16, body: Bytes, content_type: &str) -> Response<Body> {
     let mut response = Response::new(Full::new(body).boxed());
-    *response.status_mut() =
-        StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if let Ok(value) = content_type.parse() {
         response.headers_mut().insert(header::CONTENT_TYPE, value);
     }

@@ -27,10 +27,7 @@ pub struct Options {
 impl Default for Options {
     /// The machine's time, and a free port on the loopback interface.
     fn default() -> Self {
-        Self {
-            clock: Clock::real(),
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        }
+        Self { clock: Clock::real(), address: SocketAddr::from(([127, 0, 0, 1], 0)) }
     }
 }
 

@@ -20,56 +20,33 @@ pub struct Status {
 impl Status {
     /// An answer with any code, reason and message.
     pub fn new(code: u16, reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            reason: reason.into(),
-            message: message.into(),
-            details: Map::new(),
-        }
+        Self { code, reason: reason.into(), message: message.into(), details: Map::new() }
     }
 
     fn about(mut self, resource: &Resource, name: &str) -> Self {
         self.details.insert("name".into(), name.into());
         if !resource.group.is_empty() {
-            self.details
-                .insert("group".into(), resource.group.as_str().into());
+            self.details.insert("group".into(), resource.group.as_str().into());
         }
-        self.details
-            .insert("kind".into(), resource.plural.as_str().into());
+        self.details.insert("kind".into(), resource.plural.as_str().into());
         self
     }
 
     /// 404: no object of that name.
     pub(super) fn not_found(resource: &Resource, name: &str) -> Self {
-        Self::new(
-            404,
-            "NotFound",
-            format!("{} {name:?} not found", resource.qualified()),
-        )
-        .about(resource, name)
+        Self::new(404, "NotFound", format!("{} {name:?} not found", resource.qualified())).about(resource, name)
     }
 
     /// 409: the name is taken.
     pub(super) fn already_exists(resource: &Resource, name: &str) -> Self {
-        Self::new(
-            409,
-            "AlreadyExists",
-            format!("{} {name:?} already exists", resource.qualified()),
-        )
-        .about(resource, name)
+        Self::new(409, "AlreadyExists", format!("{} {name:?} already exists", resource.qualified()))
+            .about(resource, name)
     }
 
     /// 409: a precondition of a write does not hold.
     pub(super) fn conflict(resource: &Resource, name: &str, why: impl std::fmt::Display) -> Self {
-        Self::new(
-            409,
-            "Conflict",
-            format!(
-                "Operation cannot be fulfilled on {} {name:?}: {why}",
-                resource.qualified()
-            ),
-        )
-        .about(resource, name)
+        Self::new(409, "Conflict", format!("Operation cannot be fulfilled on {} {name:?}: {why}", resource.qualified()))
+            .about(resource, name)
     }
 
     /// 409: the object changed since the caller read it.
@@ -83,12 +60,8 @@ impl Status {
 
     /// 403: an admission rule says no.
     pub(super) fn forbidden(resource: &Resource, name: &str, why: impl std::fmt::Display) -> Self {
-        Self::new(
-            403,
-            "Forbidden",
-            format!("{} {name:?} is forbidden: {why}", resource.qualified()),
-        )
-        .about(resource, name)
+        Self::new(403, "Forbidden", format!("{} {name:?} is forbidden: {why}", resource.qualified()))
+            .about(resource, name)
     }
 
     /// 422: the object breaks its schema or a rule of its kind.
@@ -103,15 +76,8 @@ impl Status {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
-        let mut status = Self::new(
-            422,
-            "Invalid",
-            format!("{kind} {name:?} is invalid: {what}"),
-        )
-        .about(resource, name);
-        status
-            .details
-            .insert("kind".into(), resource.kind.as_str().into());
+        let mut status = Self::new(422, "Invalid", format!("{kind} {name:?} is invalid: {what}")).about(resource, name);
+        status.details.insert("kind".into(), resource.kind.as_str().into());
         let causes = causes.into_iter().map(Cause::into_json).collect();
         status.details.insert("causes".into(), Value::Array(causes));
         status
@@ -152,9 +118,7 @@ impl Status {
         Self::new(
             501,
             "NotImplemented",
-            format!(
-                "galaxy-sandbox does not implement {what} (docs/sandbox.md lists what it does)"
-            ),
+            format!("galaxy-sandbox does not implement {what} (docs/sandbox.md lists what it does)"),
         )
     }
 
@@ -197,11 +161,7 @@ pub(super) struct Cause {
 
 impl Cause {
     /// The value is of the right type and still wrong.
-    pub(super) fn invalid(
-        field: impl Into<String>,
-        value: &Value,
-        detail: impl std::fmt::Display,
-    ) -> Self {
+    pub(super) fn invalid(field: impl Into<String>, value: &Value, detail: impl std::fmt::Display) -> Self {
         Self {
             reason: "FieldValueInvalid",
             message: format!("Invalid value: {}: {detail}", show(value)),
@@ -217,11 +177,7 @@ impl Cause {
             type_name(value),
             type_name(value)
         );
-        Self {
-            reason: "FieldValueTypeInvalid",
-            message,
-            field,
-        }
+        Self { reason: "FieldValueTypeInvalid", message, field }
     }
 
     /// The field is missing.
@@ -229,22 +185,14 @@ impl Cause {
         let detail = detail.to_string();
         Self {
             reason: "FieldValueRequired",
-            message: if detail.is_empty() {
-                "Required value".into()
-            } else {
-                format!("Required value: {detail}")
-            },
+            message: if detail.is_empty() { "Required value".into() } else { format!("Required value: {detail}") },
             field: field.into(),
         }
     }
 
     /// The change is not allowed.
     pub(super) fn forbidden(field: impl Into<String>, detail: impl std::fmt::Display) -> Self {
-        Self {
-            reason: "FieldValueForbidden",
-            message: format!("Forbidden: {detail}"),
-            field: field.into(),
-        }
+        Self { reason: "FieldValueForbidden", message: format!("Forbidden: {detail}"), field: field.into() }
     }
 
     /// The value is not one of a closed set.
@@ -256,11 +204,7 @@ impl Cause {
         let supported: Vec<String> = supported.into_iter().map(show).collect();
         Self {
             reason: "FieldValueNotSupported",
-            message: format!(
-                "Unsupported value: {}: supported values: {}",
-                show(value),
-                supported.join(", ")
-            ),
+            message: format!("Unsupported value: {}: supported values: {}", show(value), supported.join(", ")),
             field: field.into(),
         }
     }
@@ -281,11 +225,7 @@ impl Cause {
 
 impl std::fmt::Display for Cause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.field.is_empty() {
-            f.write_str(&self.message)
-        } else {
-            write!(f, "{}: {}", self.field, self.message)
-        }
+        if self.field.is_empty() { f.write_str(&self.message) } else { write!(f, "{}: {}", self.field, self.message) }
     }
 }
 

@@ -24,11 +24,7 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) fn new(storage: &str, namespace: &str, name: &str) -> Self {
-        Self {
-            storage: storage.into(),
-            namespace: namespace.into(),
-            name: name.into(),
-        }
+        Self { storage: storage.into(), namespace: namespace.into(), name: name.into() }
     }
 }
 
@@ -108,23 +104,18 @@ impl Store {
 
     pub(super) fn collection(&mut self, storage: &str) -> &mut Collection {
         let born = self.revision;
-        self.collections
-            .entry(storage.to_string())
-            .or_insert_with(|| Collection {
-                objects: BTreeMap::new(),
-                log: VecDeque::new(),
-                // A watch may start at any revision, for nothing happened here before.
-                compacted: 0,
-                held: None,
-                pulse: watch::Sender::new(born),
-            })
+        self.collections.entry(storage.to_string()).or_insert_with(|| Collection {
+            objects: BTreeMap::new(),
+            log: VecDeque::new(),
+            // A watch may start at any revision, for nothing happened here before.
+            compacted: 0,
+            held: None,
+            pulse: watch::Sender::new(born),
+        })
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<&Object> {
-        self.collections
-            .get(&key.storage)?
-            .objects
-            .get(&(key.namespace.clone(), key.name.clone()))
+        self.collections.get(&key.storage)?.objects.get(&(key.namespace.clone(), key.name.clone()))
     }
 
     /// Looks in a collection by namespace and name without building a key.
@@ -134,10 +125,7 @@ impl Store {
 
     /// The objects of a collection, of one namespace if given, in order of namespace and name.
     pub(super) fn list(&self, storage: &str, namespace: Option<&str>) -> Vec<Object> {
-        self.collections
-            .get(storage)
-            .map(|collection| in_namespace(&collection.objects, namespace))
-            .unwrap_or_default()
+        self.collections.get(storage).map(|collection| in_namespace(&collection.objects, namespace)).unwrap_or_default()
     }
 
     pub(super) fn by_uid(&self, uid: &str) -> Option<&Key> {
@@ -146,10 +134,7 @@ impl Store {
 
     /// The objects that name `uid` as an owner.
     pub(super) fn dependents(&self, uid: &str) -> Vec<Key> {
-        self.dependents
-            .get(uid)
-            .map(|keys| keys.iter().cloned().collect())
-            .unwrap_or_default()
+        self.dependents.get(uid).map(|keys| keys.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// Asks the garbage collector to look at something.
@@ -178,25 +163,10 @@ impl Store {
         let revision = self.revision;
         object::meta_mut(&mut value).insert("resourceVersion".into(), revision.to_string().into());
         let new: Object = Arc::new(value);
-        let old = self
-            .collection(&key.storage)
-            .objects
-            .insert((key.namespace.clone(), key.name.clone()), new.clone());
+        let old = self.collection(&key.storage).objects.insert((key.namespace.clone(), key.name.clone()), new.clone());
         self.reindex(key, old.as_ref(), Some(&new));
-        let change = if old.is_some() {
-            Change::Modified
-        } else {
-            Change::Added
-        };
-        self.log(
-            key,
-            Event {
-                revision,
-                change,
-                object: new.clone(),
-                old,
-            },
-        );
+        let change = if old.is_some() { Change::Modified } else { Change::Added };
+        self.log(key, Event { revision, change, object: new.clone(), old });
         let owned = !object::items(&new, "/metadata/ownerReferences").is_empty();
         if owned || object::is_terminating(&new) {
             let _ = self.garbage.send(Garbage::Check(key.clone()));
@@ -215,18 +185,8 @@ impl Store {
         let last: Object = Arc::new(last);
         self.reindex(key, Some(&old), None);
         self.applied.retain(|(uid, _), _| uid != object::uid(&old));
-        self.log(
-            key,
-            Event {
-                revision,
-                change: Change::Deleted,
-                object: last.clone(),
-                old: Some(old),
-            },
-        );
-        let _ = self
-            .garbage
-            .send(Garbage::OwnerGone(object::uid(&last).to_string()));
+        self.log(key, Event { revision, change: Change::Deleted, object: last.clone(), old: Some(old) });
+        let _ = self.garbage.send(Garbage::OwnerGone(object::uid(&last).to_string()));
         // An owner may have waited for this one.
         for owner in object::items(&last, "/metadata/ownerReferences") {
             if let Some(key) = self.by_uid.get(object::text(owner, "/uid")) {
@@ -277,8 +237,7 @@ impl Store {
             self.by_uid.remove(object::uid(old));
         }
         if let Some(new) = new {
-            self.by_uid
-                .insert(object::uid(new).to_string(), key.clone());
+            self.by_uid.insert(object::uid(new).to_string(), key.clone());
         }
     }
 
@@ -342,10 +301,7 @@ impl Store {
             if event.revision <= revision {
                 break;
             }
-            let at = (
-                object::namespace(&event.object).to_string(),
-                object::name(&event.object).to_string(),
-            );
+            let at = (object::namespace(&event.object).to_string(), object::name(&event.object).to_string());
             match &event.old {
                 Some(old) => objects.insert(at, old.clone()),
                 None => objects.remove(&at),
@@ -370,25 +326,15 @@ impl Collection {
         }
         let limit = self.held.unwrap_or(u64::MAX);
         let from = self.log.partition_point(|event| event.revision <= revision);
-        Ok(self
-            .log
-            .range(from..)
-            .take_while(|event| event.revision <= limit)
-            .cloned()
-            .collect())
+        Ok(self.log.range(from..).take_while(|event| event.revision <= limit).cloned().collect())
     }
 }
 
 fn too_old(revision: u64, compacted: u64) -> Status {
-    Status::expired(format!(
-        "too old resource version: {revision} ({compacted})"
-    ))
+    Status::expired(format!("too old resource version: {revision} ({compacted})"))
 }
 
-fn in_namespace(
-    objects: &BTreeMap<(String, String), Object>,
-    namespace: Option<&str>,
-) -> Vec<Object> {
+fn in_namespace(objects: &BTreeMap<(String, String), Object>, namespace: Option<&str>) -> Vec<Object> {
     match namespace {
         None => objects.values().cloned().collect(),
         Some(namespace) => objects

@@ -76,10 +76,7 @@ fn merge_map(parent: &str, target: &mut Value, patch: &Map<String, Value>) -> Re
     }
     for (directive, list) in patch {
         if let Some(name) = directive.strip_prefix("$deleteFromPrimitiveList/")
-            && let (Some(found), Some(gone)) = (
-                map.get_mut(name).and_then(Value::as_array_mut),
-                list.as_array(),
-            )
+            && let (Some(found), Some(gone)) = (map.get_mut(name).and_then(Value::as_array_mut), list.as_array())
         {
             found.retain(|item| !gone.contains(item));
         }
@@ -109,10 +106,7 @@ fn merge_map(parent: &str, target: &mut Value, patch: &Map<String, Value>) -> Re
     }
     for (directive, order) in patch {
         if let Some(name) = directive.strip_prefix("$setElementOrder/")
-            && let (Some(found), Some(order)) = (
-                map.get_mut(name).and_then(Value::as_array_mut),
-                order.as_array(),
-            )
+            && let (Some(found), Some(order)) = (map.get_mut(name).and_then(Value::as_array_mut), order.as_array())
         {
             sort(parent, name, found, order);
         }
@@ -125,9 +119,8 @@ fn merge_list(parent: &str, name: &str, target: &mut Value, patch: &[Value]) -> 
     let replaces = |item: &Value| item["$patch"] == "replace";
     if kind == ListKind::Atomic || !target.is_array() || patch.iter().any(replaces) {
         let directive = |item: &&Value| {
-            item.as_object().is_some_and(|o| {
-                o.get("$patch").is_some_and(|p| p != "merge") && (o.len() == 1 || !replaces(item))
-            })
+            item.as_object()
+                .is_some_and(|o| o.get("$patch").is_some_and(|p| p != "merge") && (o.len() == 1 || !replaces(item)))
         };
         *target = Value::Array(patch.iter().filter(|i| !directive(i)).cloned().collect());
         return Ok(());
@@ -145,9 +138,7 @@ fn merge_list(parent: &str, name: &str, target: &mut Value, patch: &[Value]) -> 
             }
             ListKind::Keyed(key) => {
                 let id = item.get(key).ok_or_else(|| {
-                    format!(
-                        "map: {item} in list {name:?} does not contain declared merge key: {key}"
-                    )
+                    format!("map: {item} in list {name:?} does not contain declared merge key: {key}")
                 })?;
                 let found = list.iter().position(|old| old.get(key) == Some(id));
                 match (item["$patch"].as_str(), found, item.as_object()) {

@@ -46,12 +46,7 @@ pub(super) struct Style<'a> {
     pub(super) now: Timestamp,
 }
 
-pub(super) fn render(
-    resource: &Resource,
-    items: &[Object],
-    meta: Value,
-    style: &Style<'_>,
-) -> Value {
+pub(super) fn render(resource: &Resource, items: &[Object], meta: Value, style: &Style<'_>) -> Value {
     let columns = columns_of(resource);
     let rows: Vec<Value> = items
         .iter()
@@ -68,16 +63,8 @@ pub(super) fn render(
             json!({"cells": cells, "object": with})
         })
         .collect();
-    let headers: Vec<Value> = if style.headers {
-        columns.iter().map(Column::to_json).collect()
-    } else {
-        Vec::new()
-    };
-    let version = if style.version.is_empty() {
-        "v1"
-    } else {
-        style.version
-    };
+    let headers: Vec<Value> = if style.headers { columns.iter().map(Column::to_json).collect() } else { Vec::new() };
+    let version = if style.version.is_empty() { "v1" } else { style.version };
     json!({"kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": meta,
         "columnDefinitions": headers, "rows": rows})
 }
@@ -111,10 +98,8 @@ fn custom_cells(object: &Value, columns: &[Value], now: Timestamp) -> Vec<Value>
             (_, None) => Value::Null,
             ("date", Some(value)) => since(value.as_str().unwrap_or_default(), now),
             ("string", Some(_)) => {
-                let texts: Vec<String> = found
-                    .iter()
-                    .map(|v| v.as_str().map_or_else(|| v.to_string(), Into::into))
-                    .collect();
+                let texts: Vec<String> =
+                    found.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), Into::into)).collect();
                 texts.join(" ").into()
             }
             (_, Some(value)) => (*value).clone(),

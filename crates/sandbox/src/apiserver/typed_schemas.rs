@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use k8s_openapi::{
     api::{
-        apps::v1 as apps, batch::v1 as batch, coordination::v1 as coordination, core::v1 as core,
-        events::v1 as events, policy::v1 as policy, scheduling::v1 as scheduling,
+        apps::v1 as apps, batch::v1 as batch, coordination::v1 as coordination, core::v1 as core, events::v1 as events,
+        policy::v1 as policy, scheduling::v1 as scheduling,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions,
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -19,15 +19,12 @@ use super::{
 };
 
 /// Where the schema of `metadata` is.
-pub(super) const OBJECT_META: &str =
-    "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+pub(super) const OBJECT_META: &str = "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
 /// The name of the schema of a resource's kind.
 pub(super) fn name(r: &Resource) -> String {
     let package = match r.group.as_str() {
-        "apiextensions.k8s.io" => {
-            "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions".to_string()
-        }
+        "apiextensions.k8s.io" => "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions".to_string(),
         _ if r.as_builtin().is_none() => {
             let reversed: Vec<&str> = r.group.split('.').rev().collect();
             reversed.join(".")
@@ -49,11 +46,7 @@ pub(super) fn of(resources: &[&Arc<Resource>]) -> Map<String, Value> {
     }
     let mut schemas = generator.take_definitions(true);
     for (name, schema) in &mut schemas {
-        let parent = if name.ends_with(".ServiceSpec") {
-            "spec"
-        } else {
-            ""
-        };
+        let parent = if name.ends_with(".ServiceSpec") { "spec" } else { "" };
         mark_lists(parent, schema);
     }
     schemas
@@ -79,9 +72,7 @@ fn add(generator: &mut SchemaGenerator, group: &str, kind: &str) {
         (_, "Lease") => generator.subschema_for::<coordination::Lease>(),
         (_, "PodDisruptionBudget") => generator.subschema_for::<policy::PodDisruptionBudget>(),
         (_, "PriorityClass") => generator.subschema_for::<scheduling::PriorityClass>(),
-        (_, "CustomResourceDefinition") => {
-            generator.subschema_for::<apiextensions::CustomResourceDefinition>()
-        }
+        (_, "CustomResourceDefinition") => generator.subschema_for::<apiextensions::CustomResourceDefinition>(),
         _ => return,
     };
 }

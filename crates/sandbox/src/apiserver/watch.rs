@@ -43,9 +43,7 @@ impl Op<'_> {
         let selection = self.selection()?;
         let bookmarks = params.flag("allowWatchBookmarks");
         let streaming_list = params.flag("sendInitialEvents");
-        if !params.get("sendInitialEvents").is_empty()
-            && params.get("resourceVersionMatch") != "NotOlderThan"
-        {
+        if !params.get("sendInitialEvents").is_empty() && params.get("resourceVersionMatch") != "NotOlderThan" {
             return Err(Status::new(
                 422,
                 "Invalid",
@@ -55,27 +53,19 @@ impl Op<'_> {
         let seconds = params.number("timeoutSeconds")?;
         let version = params.get("resourceVersion").to_string();
         let no_initial = params.get("sendInitialEvents") == "false";
-        let (initial, last) =
-            if streaming_list || (matches!(version.as_str(), "" | "0") && !no_initial) {
-                // A streaming list at "" is a consistent read, a plain watch starts from the cache.
-                let from = if streaming_list {
-                    version.as_str()
-                } else {
-                    "0"
-                };
-                self.snapshot(from, false)?
-            } else if no_initial && matches!(version.as_str(), "" | "0") {
-                (
-                    Vec::new(),
-                    self.store.cached_revision(&self.resource.storage),
-                )
-            } else {
-                let from = version.parse().map_err(|_| {
-                    Status::bad_request(format!("resourceVersion {version:?} is not a number"))
-                })?;
-                (Vec::new(), from)
-            };
-        Ok(Reply::Watch(Watch {
+        let (initial, last) = if streaming_list || (matches!(version.as_str(), "" | "0") && !no_initial) {
+            // A streaming list at "" is a consistent read, a plain watch starts from the cache.
+            let from = if streaming_list { version.as_str() } else { "0" };
+            self.snapshot(from, false)?
+        } else if no_initial && matches!(version.as_str(), "" | "0") {
+            (Vec::new(), self.store.cached_revision(&self.resource.storage))
+        } else {
+            let from = version
+                .parse()
+                .map_err(|_| Status::bad_request(format!("resourceVersion {version:?} is not a number")))?;
+            (Vec::new(), from)
+        };
+        Ok(Reply::Watch(Box::new(Watch {
             api: self.api.clone(),
             resource: self.resource.clone(),
             call: self.request.call.clone(),
@@ -86,7 +76,7 @@ impl Op<'_> {
             bookmarks,
             timeout: (seconds > 0).then(|| Duration::from_secs(seconds)),
             last,
-        }))
+        })))
     }
 }
 
@@ -121,12 +111,7 @@ impl Watch {
     }
 
     async fn feed(mut self, form: Form, sink: &mpsc::Sender<Bytes>) {
-        let mut out = Out {
-            resource: self.resource.clone(),
-            form,
-            sink,
-            first: true,
-        };
+        let mut out = Out { resource: self.resource.clone(), form, sink, first: true };
         match self.feed_until_end(&mut out).await {
             End::Done => {}
             End::Error(status) => out.line("ERROR", &status.to_json()).await,
@@ -198,21 +183,15 @@ impl Watch {
         }
         let new = served(&self.resource, &event.object);
         let now = event.change != Change::Deleted && self.selection.matches(&new);
-        let before = event
-            .old
-            .as_ref()
-            .is_some_and(|old| self.selection.matches(&served(&self.resource, old)));
+        let before = event.old.as_ref().is_some_and(|old| self.selection.matches(&served(&self.resource, old)));
         match (before, now) {
             (false, true) => Some(("ADDED", new)),
             (true, true) => Some(("MODIFIED", new)),
             (true, false) => {
                 // The last state that was selected, at the revision of the change.
-                let mut last = event.old.as_ref().map_or_else(
-                    || (*new).clone(),
-                    |old| (*served(&self.resource, old)).clone(),
-                );
-                object::meta_mut(&mut last)
-                    .insert("resourceVersion".into(), event.revision.to_string().into());
+                let mut last =
+                    event.old.as_ref().map_or_else(|| (*new).clone(), |old| (*served(&self.resource, old)).clone());
+                object::meta_mut(&mut last).insert("resourceVersion".into(), event.revision.to_string().into());
                 Some(("DELETED", Arc::new(last)))
             }
             (false, false) => None,
@@ -233,9 +212,7 @@ impl Watch {
             Some(EventAction::Hold(gate)) => gate.pass().await,
             Some(EventAction::Close) => return Err(End::Done),
             Some(EventAction::Expire) => {
-                return Err(End::Error(Status::expired(
-                    "too old resource version: injected fault",
-                )));
+                return Err(End::Error(Status::expired("too old resource version: injected fault")));
             }
         }
         out.event(kind, object).await;

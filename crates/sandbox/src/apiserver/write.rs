@@ -21,10 +21,7 @@ pub(super) enum Writer {
 
 impl Op<'_> {
     pub(super) fn body(&self) -> Result<Value, Status> {
-        self.request
-            .body
-            .clone()
-            .ok_or_else(|| Status::bad_request("the request needs a body"))
+        self.request.body.clone().ok_or_else(|| Status::bad_request("the request needs a body"))
     }
 
     pub(super) fn create(&mut self) -> Result<Reply, Status> {
@@ -40,26 +37,11 @@ impl Op<'_> {
         api::check_type(&r, &mut value)?;
         self.settle_namespace(&mut value)?;
         let meta = meta_mut(&mut value);
-        if meta
-            .get("resourceVersion")
-            .is_some_and(|v| !matches!(v.as_str(), None | Some("")))
-        {
-            return Err(Status::new(
-                500,
-                "",
-                "resourceVersion should not be set on objects to be created",
-            ));
+        if meta.get("resourceVersion").is_some_and(|v| !matches!(v.as_str(), None | Some(""))) {
+            return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
         }
-        let base = meta
-            .get("generateName")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_string();
-        let given = meta
-            .get("name")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_string();
+        let base = meta.get("generateName").and_then(Value::as_str).unwrap_or_default().to_string();
+        let given = meta.get("name").and_then(Value::as_str).unwrap_or_default().to_string();
         for member in [
             "deletionTimestamp",
             "deletionGracePeriodSeconds",
@@ -131,10 +113,7 @@ impl Op<'_> {
     fn settle_namespace(&self, value: &mut Value) -> Result<(), Status> {
         let path = self.request.target.namespace.as_deref().unwrap_or_default();
         let meta = meta_mut(value);
-        let body = meta
-            .get("namespace")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let body = meta.get("namespace").and_then(Value::as_str).unwrap_or_default();
         if !body.is_empty() && body != path {
             return Err(Status::bad_request(
                 "the namespace of the provided object does not match the namespace sent on the request",
@@ -170,10 +149,7 @@ impl Op<'_> {
                 ))
             })?,
         };
-        let messages: Vec<String> = unknown
-            .iter()
-            .map(|field| format!("unknown field {field:?}"))
-            .collect();
+        let messages: Vec<String> = unknown.iter().map(|field| format!("unknown field {field:?}")).collect();
         match self.request.params.get("fieldValidation") {
             "Strict" if !messages.is_empty() => Err(Status::bad_request(format!(
                 "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
@@ -206,9 +182,7 @@ impl Op<'_> {
                 return Err(Status::forbidden(
                     &r,
                     object::name(value),
-                    format!(
-                        "unable to create new content in namespace {namespace} because it is being terminated"
-                    ),
+                    format!("unable to create new content in namespace {namespace} because it is being terminated"),
                 ));
             }
         }
@@ -222,10 +196,7 @@ impl Op<'_> {
         let value = self.body()?;
         let key = self.key();
         if self.store.get(&key).is_none() {
-            let upsert = self
-                .resource
-                .as_builtin()
-                .is_some_and(|b| b.create_on_update);
+            let upsert = self.resource.as_builtin().is_some_and(|b| b.create_on_update);
             if upsert && self.request.call.subresource.is_empty() {
                 let object = self.create_from(value)?;
                 return Ok(Reply::created(self.served(&object)));
@@ -335,31 +306,17 @@ impl Op<'_> {
                 Writer::Put => Status::conflict(
                     r,
                     name,
-                    format!(
-                        "Precondition failed: UID in precondition: {uid}, UID in object meta: {old_uid}"
-                    ),
+                    format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {old_uid}"),
                 ),
-                Writer::Patch => Status::invalid(
-                    r,
-                    name,
-                    vec![Cause::invalid(
-                        "metadata.uid",
-                        &uid.into(),
-                        "field is immutable",
-                    )],
-                ),
+                Writer::Patch => {
+                    Status::invalid(r, name, vec![Cause::invalid("metadata.uid", &uid.into(), "field is immutable")])
+                }
             });
         }
         match text(value, "/metadata/resourceVersion") {
-            "" | "0" if writer == Writer::Put => {
-                if r.as_builtin().is_none_or(|b| !b.unconditional) {
-                    let cause = Cause::invalid(
-                        "metadata.resourceVersion",
-                        &json!(0),
-                        "must be specified for an update",
-                    );
-                    return Err(Status::invalid(r, name, vec![cause]));
-                }
+            "" | "0" if writer == Writer::Put && r.as_builtin().is_none_or(|b| !b.unconditional) => {
+                let cause = Cause::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
+                return Err(Status::invalid(r, name, vec![cause]));
             }
             "" | "0" => {}
             version if version != text(old, "/metadata/resourceVersion") => {
@@ -430,9 +387,7 @@ fn check_finalizers(old: &Value, new: &Value, causes: &mut Vec<Cause>) {
     if !added.is_empty() {
         causes.push(Cause::forbidden(
             "metadata.finalizers",
-            format!(
-                "no new finalizers can be added if the object is being deleted, found new finalizers {added:?}"
-            ),
+            format!("no new finalizers can be added if the object is being deleted, found new finalizers {added:?}"),
         ));
     }
 }
@@ -460,9 +415,7 @@ fn count_generation(r: &Resource, old: &Value, new: &mut Value) {
             let wanted = |value: &Value| -> serde_json::Map<String, Value> {
                 let members = value.as_object().into_iter().flatten();
                 members
-                    .filter(|(k, _)| {
-                        !(*k == "metadata" || *k == "apiVersion" || (*k == "status" && r.status))
-                    })
+                    .filter(|(k, _)| !(*k == "metadata" || *k == "apiVersion" || (*k == "status" && r.status)))
                     .map(|(k, v)| (k.clone(), v.clone()))
                     .collect()
             };
