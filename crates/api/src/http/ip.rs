@@ -49,7 +49,7 @@ pub struct IpEntry {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(example = true)]
     pub releasable: bool,
-    /// Why the address is out of the ordinary: `Orphaned`, `Quarantined`, `Disputed`; mostly absent.
+    /// Why the address is out of the ordinary: `AdminReserved`, `Quarantined`, `Orphaned`, `Disputed`; mostly absent.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub note: String,
 }

@@ -1,0 +1,77 @@
+//! The HTTP API on port 9041: who has which address, releasing addresses, pools; documentation, health and metrics.
+//!
+//! Handlers translate, they do not decide: what may be released and how a pool is filled, the ledger says.
+
+mod backend;
+mod docs;
+mod entry;
+mod list;
+mod openapi;
+mod pools;
+mod release;
+mod reply;
+mod swagger12;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, get},
+};
+
+pub use backend::Backend;
+pub use openapi::openapi_json;
+pub use swagger12::{declaration as swagger12_declaration, listing as swagger12_listing};
+
+use crate::metrics::{Format, Metrics};
+
+/// Largest request body: a full page of a list, sent back to be released, has about 2.5 MB.
+const MAX_BODY_BYTES: usize = 8 << 20;
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Api {
+    backend: Arc<dyn Backend>,
+    client: kube::Client,
+    metrics: Arc<Metrics>,
+}
+
+/// Everything that is served on the API port. `swagger_page` adds the page at `/apidocs/`.
+pub fn router(backend: Arc<dyn Backend>, client: kube::Client, metrics: Arc<Metrics>, swagger_page: bool) -> Router {
+    let health = health_router(backend.clone());
+    let v1 = Router::new()
+        .route("/v1/ip", get(list::list).post(release::release))
+        .route("/v1/pool", axum::routing::post(pools::set))
+        .route("/v1/pool/{name}", get(pools::get).delete(pools::delete))
+        .layer(axum::middleware::from_fn(reply::negotiate))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
+    v1.route("/metrics", get(scrape))
+        .with_state(Api { backend, client, metrics })
+        .merge(docs::router(swagger_page))
+        .merge(health)
+        .fallback(reply::not_found)
+        .method_not_allowed_fallback(reply::method_not_allowed)
+}
+
+/// `/healthy` (the process serves) and `/readyz` (it decides; else 503 and why not), for either port.
+pub fn health_router(backend: Arc<dyn Backend>) -> Router {
+    let ready: MethodRouter = get(move || async move {
+        match backend.ready() {
+            Ok(()) => (StatusCode::OK, "ok".to_owned()),
+            Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+        }
+    });
+    Router::new().route("/healthy", get(|| async { "ok" })).route("/readyz", ready)
+}
+
+async fn scrape(State(api): State<Api>, headers: HeaderMap) -> Response {
+    let format = Format::accepted(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()));
+    let text = api.metrics.encode(format, &api.backend.snapshot());
+    ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
+}
+
+#[cfg(test)]
+mod tests;

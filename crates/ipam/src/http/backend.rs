@@ -1,0 +1,64 @@
+//! What the API needs of the service.
+
+use futures::future::BoxFuture;
+use galaxy_api::Pool;
+use galaxy_core::{
+    Addr,
+    ledger::{AddressInfo, PodRef, PoolStatus, ReleaseRequest, ReleaseStep, Uid},
+};
+use tokio::sync::watch;
+
+use crate::metrics::Snapshot;
+
+/// The service behind the API: the ledger, and the few reads of the cluster that a user's request needs.
+///
+/// The methods that are not async hold the ledger's lock shortly and see to what the ledger then wants done.
+pub trait Backend: Send + Sync + 'static {
+    /// Whether this replica decides now: it leads, knows the cluster and has a configuration.
+    ///
+    /// # Errors
+    /// What is missing.
+    fn ready(&self) -> Result<(), String>;
+
+    /// Whether this replica knows the cluster, so that lists are complete. A standby does.
+    ///
+    /// # Errors
+    /// What is missing.
+    fn synced(&self) -> Result<(), String>;
+
+    /// One address; none if it is neither configured nor has an object.
+    fn info(&self, addr: Addr) -> Option<AddressInfo>;
+
+    /// Calls `visit` with every address that has an object, in ascending order, under the ledger's lock.
+    fn each_address(&self, visit: &mut dyn FnMut(AddressInfo));
+
+    /// How many addresses are configured or have an object, and `take` of them from position `skip`, ascending.
+    fn page(&self, skip: u128, take: usize) -> (u128, Vec<AddressInfo>);
+
+    /// Asks for an address to be released.
+    fn release(&self, request: &ReleaseRequest) -> ReleaseStep;
+
+    /// How far the release is.
+    fn release_poll(&self, addr: Addr) -> ReleaseStep;
+
+    /// A named pool.
+    fn pool_status(&self, name: &str) -> PoolStatus;
+
+    /// A Pool was written; this is what came back. The watch will say the same later.
+    fn pool_written(&self, pool: &Pool);
+
+    /// A Pool was deleted.
+    fn pool_deleted(&self, uid: &Uid);
+
+    /// A number that grows whenever a release or a pool has settled.
+    fn settled(&self) -> watch::Receiver<u64>;
+
+    /// Reads a pod from quorum and tells the ledger what is there.
+    ///
+    /// # Errors
+    /// The pod could not be read; why.
+    fn prove<'a>(&'a self, pod: &'a PodRef) -> BoxFuture<'a, Result<(), String>>;
+
+    /// The numbers for a scrape.
+    fn snapshot(&self) -> Snapshot;
+}
