@@ -1,7 +1,8 @@
 //! What the API holds about one address, free of any wire format.
 
-use super::ids::{Str, Time, Uid, WorkloadId};
+use super::ids::{Model, Str, Time, Uid, WorkloadId};
 use crate::addr::Addr;
+use crate::key::{AppKind, FipKey};
 use crate::policy::ReleasePolicy;
 
 /// Which version of an object a decision was made on. Updates and deletes carry both members (rule 1).
@@ -55,6 +56,23 @@ pub struct Record {
     pub updated_at: Time,
     /// The key as it stands in the object: kept for admin objects, derived otherwise.
     pub key: Option<Box<str>>,
+}
+
+impl Record {
+    /// The key that old readers know the record by (contract §1.5). Without workload and pool it is what the object says.
+    pub fn fip_key(&self) -> FipKey {
+        let pool = self.pool.as_deref();
+        let pod = self.pod_name.as_deref().unwrap_or("");
+        match &self.workload {
+            Some(id) if id.model() == Model::Bare => FipKey::for_bare_pod(pool, &id.namespace, pod),
+            Some(id) => FipKey::for_pod(pool, &AppKind::of_owner(&id.kind), &id.namespace, &id.name, pod),
+            None => match (pool, &self.key) {
+                (Some(pool), _) => FipKey::for_pool(pool),
+                (None, Some(key)) => FipKey::parse(key),
+                (None, None) => FipKey::default(),
+            },
+        }
+    }
 }
 
 /// A record together with the object version it was read at.

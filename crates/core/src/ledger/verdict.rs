@@ -244,6 +244,8 @@ pub enum Notice {
         /// Kind.
         kind: Str,
     },
+    /// Read this from quorum at once, instead of at the next sweep, and answer as to a [`Doubt`].
+    Prove(Doubt),
     /// The numbers or conditions of a Pool changed: write its status (see `pool_status`).
     PoolChanged(Str),
 }

@@ -1,0 +1,122 @@
+//! One address with an owner: what it shall be, what the API holds, and the operation under way between the two.
+
+use std::num::NonZeroU32;
+
+use super::ids::{Time, Uid};
+use super::record::{ObjectRef, State};
+use crate::addr::Addr;
+use crate::policy::ReleasePolicy;
+
+/// Position of an entry in the table.
+pub(super) type Slot = u32;
+
+/// The pool of an address that the configuration does not have (rule 5).
+pub(super) const OUTSIDE: u32 = u32::MAX;
+
+/// Position of a workload in its table.
+pub(super) type WorkloadIx = u32;
+
+/// An interned name of a node or a pool: few, long-lived, and on every address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Sym(pub(super) NonZeroU32);
+
+/// What an address shall be. A change of it is what the writer carries out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) state: State,
+    pub(super) policy: ReleasePolicy,
+    pub(super) spare: bool,
+    /// A pod had it and let it go at `updated_at`.
+    pub(super) released: bool,
+    /// Not had by a pod, and any pod of its workload (or pool) may take it.
+    pub(super) any_pod: bool,
+    pub(super) workload: Option<WorkloadIx>,
+    pub(super) pool: Option<Sym>,
+    pub(super) node: Option<Sym>,
+    pub(super) pod_name: Option<Box<str>>,
+    pub(super) pod_uid: Option<Uid>,
+    pub(super) updated_at: Time,
+}
+
+/// The operation under way about an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flight {
+    /// None.
+    Idle,
+    /// Create or update of the claim at this revision.
+    Store(u32),
+    /// Delete.
+    Delete,
+    /// Read from quorum.
+    Read,
+    /// Cloud assign.
+    Assign,
+    /// Cloud unassign.
+    Unassign,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) addr: Addr,
+    /// Its pool of the topology; [`OUTSIDE`] if it is in none.
+    pub(super) net: u32,
+    pub(super) claim: Option<Claim>,
+    /// The object, as last known.
+    pub(super) object: Option<ObjectRef>,
+    /// Node that the cloud provider may route it to.
+    pub(super) assigned: Option<Sym>,
+    /// The provider said so, as opposed to not having answered.
+    pub(super) assigned_for_certain: bool,
+    /// It had an object at some time: freed, it is taken last for a while.
+    pub(super) used: bool,
+    /// Bumped with every change of the claim.
+    pub(super) rev: u32,
+    /// Revision that the object holds.
+    pub(super) stored_rev: u32,
+    pub(super) ticket: u32,
+    pub(super) flight: Flight,
+    /// Nothing is decided before the object was read (rule 2).
+    pub(super) unknown: bool,
+    /// Carries the label `reserved`: left alone once no pod has it.
+    pub(super) labelled: bool,
+    /// An operation failed; the next try waits for its timer.
+    pub(super) waiting: bool,
+    /// Failures in a row.
+    pub(super) failures: u8,
+}
+
+impl Entry {
+    pub(super) fn new(addr: Addr, net: u32) -> Self {
+        Entry {
+            addr,
+            net,
+            claim: None,
+            object: None,
+            assigned: None,
+            assigned_for_certain: false,
+            used: false,
+            rev: 0,
+            stored_rev: 0,
+            ticket: 0,
+            flight: Flight::Idle,
+            unknown: false,
+            labelled: false,
+            waiting: false,
+            failures: 0,
+        }
+    }
+
+    /// The object holds exactly what the claim says.
+    pub(super) fn is_stored(&self) -> bool {
+        self.object.is_some() && self.flight == Flight::Idle && !self.unknown && self.rev == self.stored_rev
+    }
+
+    pub(super) fn state(&self) -> Option<State> {
+        self.claim.as_ref().map(|claim| claim.state)
+    }
+
+    /// Whether a pod has it under this uid.
+    pub(super) fn is_of(&self, uid: &Uid) -> bool {
+        self.claim.as_ref().is_some_and(|claim| claim.state == State::Bound && claim.pod_uid.as_ref() == Some(uid))
+    }
+}

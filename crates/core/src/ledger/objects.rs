@@ -1,0 +1,264 @@
+//! FloatingIP objects: the list a leader starts from, watch events, and running pods whose object is missing.
+
+use std::collections::HashSet;
+
+use super::Ledger;
+use super::entry::{Claim, Flight, WorkloadIx};
+use super::ids::{Str, Time, Uid};
+use super::operate::same_content;
+use super::record::{ObjectRef, State, Stored};
+use super::space::Space;
+use super::table::Table;
+use super::view::Phase;
+use crate::addr::Addr;
+
+impl Ledger {
+    /// Starts from the objects alone: a quorum list of all FloatingIPs. Whatever was believed of them is forgotten.
+    pub fn load(&mut self, now: Time, objects: Vec<Stored>) {
+        for uid in self.pods.by_uid.keys().cloned().collect::<Vec<_>>() {
+            self.end_bind(&uid, Err("the objects are read again".to_owned()));
+            self.set_hold(&uid, None);
+        }
+        self.out.writes.clear();
+        self.table = Table::default();
+        self.admin_keys.clear();
+        self.counted.clear();
+        self.replica_set_used.clear();
+        let topology = std::mem::take(&mut self.space).topology;
+        self.space = Space::new(std::sync::Arc::unwrap_or_clone(topology));
+        for node in self.nodes.by_name.values_mut() {
+            node.class = self.space.class_of(&node.view.ips);
+        }
+        for &addr in self.disputed.keys() {
+            self.space.take(addr);
+        }
+        for stored in objects {
+            let slot = self.occupy(stored.record.addr);
+            self.accept(now, slot, stored);
+        }
+        self.forget_offers();
+        if self.active && self.synced {
+            self.reconcile_all(now);
+        }
+    }
+
+    /// Brings everything that was loaded in line with the cluster as the caches show it.
+    pub(super) fn reconcile_all(&mut self, now: Time) {
+        let uids: Vec<Uid> = self.pods.by_uid.keys().cloned().collect();
+        for uid in &uids {
+            self.recount(uid);
+            let Some(pod) = self.pods.get(uid) else { continue };
+            if pod.view.phase == Phase::Finished {
+                let policy = pod.view.policy;
+                self.release_pod(now, uid, Some(policy), true);
+            }
+        }
+        let workloads: Vec<WorkloadIx> = self.workloads.iter().map(|(ix, _)| ix).collect();
+        for ix in workloads {
+            self.reconcile_workload(now, ix, false);
+        }
+        let all: Vec<(super::entry::Slot, State, Option<Str>)> = self
+            .table
+            .entries()
+            .filter_map(|(slot, entry)| {
+                let claim = entry.claim.as_ref()?;
+                Some((slot, claim.state, claim.node.map(|node| self.names.get(node).clone())))
+            })
+            .collect();
+        for (slot, state, node) in all {
+            let over = node.as_ref().is_none_or(|node| !self.nodes.may_still_run(node));
+            if state == State::Quarantined && over {
+                self.lift(now, slot);
+            }
+            self.plan(now, slot);
+        }
+        self.adopt_all(now);
+        for uid in &uids {
+            self.free_surplus(now, uid);
+            self.refused_before(now, uid);
+        }
+        self.fill_pools(now);
+        self.more_supply(now);
+    }
+
+    /// A watch shows an object.
+    pub fn address_observed(&mut self, now: Time, stored: Stored) {
+        let addr = stored.record.addr;
+        let Some(slot) = self.table.slot(addr) else {
+            let slot = self.occupy(addr);
+            let uid = stored.record.pod_uid.clone();
+            self.accept(now, slot, stored);
+            if let Some(uid) = uid.filter(|_| self.active) {
+                self.settle_stranger(now, &uid);
+            }
+            return;
+        };
+        let entry = self.table.at(slot);
+        if entry.flight != Flight::Idle || entry.unknown {
+            return;
+        }
+        let known = entry.object.clone();
+        if known.as_ref().is_some_and(|known| known.version >= stored.object.version) {
+            return;
+        }
+        let wanted = entry.claim.clone().map(|claim| self.record(addr, &claim));
+        let labelled = stored.record.state == State::Admin;
+        let live = entry.claim.as_ref().is_some_and(|claim| {
+            claim.state == State::Bound && claim.pod_uid.as_ref().is_some_and(|uid| self.pods.get(uid).is_some())
+        });
+        let stored_rev_matches = entry.rev == entry.stored_rev;
+        let entry = self.table.at_mut(slot);
+        match wanted {
+            Some(wanted) if same_content(&wanted, &stored.record) => {
+                entry.object = Some(stored.object);
+                entry.stored_rev = entry.rev;
+                entry.labelled = labelled;
+            }
+            Some(_) if live && labelled => {
+                // The label is remembered for the day the pod lets go; the owner stays.
+                entry.object = Some(stored.object);
+                entry.labelled = true;
+            }
+            Some(_) if live => {
+                // An address of a live pod is not given away by an edit (rule 6): write it again.
+                entry.object = Some(stored.object);
+                entry.labelled = false;
+                if stored_rev_matches {
+                    entry.stored_rev = entry.rev.wrapping_sub(1);
+                }
+            }
+            _ => self.accept(now, slot, stored),
+        }
+        self.plan(now, slot);
+        self.more_supply(now);
+    }
+
+    /// A new object names a pod: a claim of another decider, or a create of ours that came late.
+    fn settle_stranger(&mut self, now: Time, uid: &Uid) {
+        if self.pods.is_gone(uid) {
+            self.release_pod(now, uid, None, false);
+        } else {
+            self.free_surplus(now, uid);
+        }
+    }
+
+    /// A watch says that an object is gone. That of a live pod is made again (rule 6).
+    pub fn address_deleted(&mut self, now: Time, addr: Addr, object: &ObjectRef) {
+        let Some(slot) = self.table.slot(addr) else { return };
+        let entry = self.table.at_mut(slot);
+        if entry.object.as_ref().is_none_or(|known| known.uid != object.uid) || entry.flight != Flight::Idle {
+            return;
+        }
+        entry.object = None;
+        entry.unknown = false;
+        let keep = self.active
+            && entry.claim.as_ref().is_some_and(|claim| {
+                claim.state == State::Bound && claim.pod_uid.as_ref().is_none_or(|uid| !self.pods.is_gone(uid))
+            });
+        if keep {
+            self.plan(now, slot);
+        } else {
+            self.set_claim(now, slot, None);
+        }
+    }
+
+    pub(super) fn adopt_all(&mut self, now: Time) {
+        for uid in self.pods.by_uid.keys().cloned().collect::<Vec<_>>() {
+            self.adopt(now, &uid);
+        }
+    }
+
+    /// The annotated address of a running pod that owns no object: adopted where the kubelet confirms it, withheld
+    /// otherwise (rule 4).
+    pub(super) fn adopt(&mut self, now: Time, uid: &Uid) {
+        if !self.active || !self.synced || self.generation == 0 {
+            return;
+        }
+        let Some(pod) = self.pods.get(uid) else { return };
+        if pod.view.phase != Phase::Running || pod.view.node.is_none() {
+            return;
+        }
+        let annotated: HashSet<Addr> = pod.view.annotated.iter().copied().map(Addr::from).collect();
+        let confirmed: HashSet<Addr> = pod.view.ips.iter().copied().map(Addr::from).collect();
+        let before: Vec<Addr> =
+            self.disputed.iter().filter(|(_, pods)| pods.contains(uid)).map(|(&addr, _)| addr).collect();
+        for addr in before.into_iter().filter(|addr| !annotated.contains(addr) || confirmed.contains(addr)) {
+            self.undispute_one(now, uid, addr);
+        }
+        for addr in annotated {
+            if self.space.topology.pool_of(addr).is_none() {
+                continue;
+            }
+            match self.table.slot(addr) {
+                None if confirmed.contains(&addr) => self.give_to(now, uid, addr),
+                None => {
+                    self.disputed.entry(addr).or_default().insert(uid.clone());
+                    self.space.take(addr);
+                }
+                Some(slot) => {
+                    let entry = self.table.at(slot);
+                    let Some(claim) = entry.claim.clone() else { continue };
+                    if claim.state == State::Bound && claim.pod_uid.as_ref() == Some(uid) {
+                        continue;
+                    }
+                    let keyless =
+                        claim.pod_uid.is_none() && claim.state != State::Admin && self.is_kept_for(&claim, uid);
+                    if keyless && confirmed.contains(&addr) {
+                        self.give_to(now, uid, addr);
+                    } else if claim.pod_uid.as_ref() != Some(uid) {
+                        self.conflict(uid, addr);
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_kept_for(&self, claim: &Claim, uid: &Uid) -> bool {
+        let Some(pod) = self.pods.get(uid) else { return false };
+        let named = claim.pod_name.as_deref().is_none_or(|name| name == &*pod.view.name);
+        claim.workload.is_none_or(|ix| pod.workload == Some(ix)) && named
+    }
+
+    fn give_to(&mut self, now: Time, uid: &Uid, addr: Addr) {
+        let Some(pod) = self.pods.get(uid) else { return };
+        let (view, workload) = (pod.view.clone(), pod.workload);
+        let Some(node) = view.node.as_ref().map(|node| self.names.intern(node)) else { return };
+        let pool = view.pool.as_ref().map(|pool| self.names.intern(pool));
+        let slot = self.occupy(addr);
+        let claim = Claim {
+            state: State::Bound,
+            policy: view.policy,
+            spare: false,
+            released: false,
+            any_pod: false,
+            workload,
+            pool,
+            node: Some(node),
+            pod_name: Some((*view.name).into()),
+            pod_uid: Some(uid.clone()),
+            updated_at: now,
+        };
+        self.set_claim(now, slot, Some(claim));
+    }
+
+    /// The pod no longer claims disputed addresses.
+    pub(super) fn undispute(&mut self, now: Time, uid: &Uid) {
+        let of_pod: Vec<Addr> =
+            self.disputed.iter().filter(|(_, pods)| pods.contains(uid)).map(|(&addr, _)| addr).collect();
+        for addr in of_pod {
+            self.undispute_one(now, uid, addr);
+        }
+    }
+
+    fn undispute_one(&mut self, now: Time, uid: &Uid, addr: Addr) {
+        if let Some(pods) = self.disputed.get_mut(&addr) {
+            pods.remove(uid);
+            if pods.is_empty() {
+                self.disputed.remove(&addr);
+                if self.table.slot(addr).is_none() {
+                    self.make_free(now, addr, true);
+                }
+            }
+        }
+    }
+}

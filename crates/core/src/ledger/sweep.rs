@@ -1,0 +1,91 @@
+//! The periodic sweep: what the caches say is gone is listed for proof; nothing is freed here (rule 9).
+
+use super::Ledger;
+use super::ids::{Model, Time, Uid, WorkloadId};
+use super::record::State;
+use super::verdict::{Doubt, PodRef};
+use crate::policy::ReleasePolicy;
+
+impl Ledger {
+    /// Lists what has to be proved by quorum reads. Without doubts it costs no API call.
+    pub fn sweep(&mut self, now: Time) -> Vec<Doubt> {
+        if self.readiness().is_err() {
+            return Vec::new();
+        }
+        let table = &self.table;
+        self.workloads.forget_unused(|ix| table.slots_of_workload(ix).next().is_some());
+        let mut doubts: Vec<Doubt> = Vec::new();
+        let mut kinds: Vec<WorkloadId> = Vec::new();
+        let mut unknown_workloads = std::collections::BTreeSet::new();
+        for (_, entry) in self.table.entries() {
+            let Some(claim) = &entry.claim else { continue };
+            let Some(ix) = claim.workload else { continue };
+            let workload = self.workloads.get(ix);
+            match claim.state {
+                State::Bound => {
+                    let Some(name) = claim.pod_name.as_deref() else { continue };
+                    let namespace = workload.id.namespace.clone();
+                    let uid = match &claim.pod_uid {
+                        Some(uid) => uid.clone(),
+                        // An old record without a uid: the pod of that name, if it is alive, will be adopted.
+                        None => Uid::from(""),
+                    };
+                    if self.pods.get(&uid).is_none_or(|pod| pod.missing) {
+                        doubts.push(Doubt::Pod(PodRef { namespace, name: name.into(), uid }));
+                    }
+                }
+                State::Reserved if claim.policy == ReleasePolicy::Immutable => {
+                    if workload.view.is_none() && !workload.gone && unknown_workloads.insert(ix) {
+                        doubts.push(Doubt::Workload(workload.id.clone()));
+                    }
+                    if workload.id.model() == Model::Custom {
+                        kinds.push(workload.id.clone());
+                    }
+                }
+                State::Reserved | State::Quarantined | State::Admin => {}
+            }
+        }
+        for pod in self.pods.by_uid.values().filter(|pod| pod.missing) {
+            let doubt = Doubt::Pod(pod.reference());
+            if !doubts.contains(&doubt) {
+                doubts.push(doubt);
+            }
+        }
+        kinds.sort();
+        kinds.dedup();
+        for id in kinds {
+            self.want_kind(&id);
+        }
+        let bound: Vec<Uid> =
+            self.pods.by_uid.values().filter(|pod| pod.is_bound()).map(|pod| pod.view.uid.clone()).collect();
+        for uid in bound {
+            self.free_surplus(now, &uid);
+        }
+        let workloads: Vec<_> = self.workloads.iter().map(|(ix, _)| ix).collect();
+        for ix in workloads {
+            self.reconcile_workload(now, ix, false);
+        }
+        self.more_supply(now);
+        doubts
+    }
+
+    /// A quorum read says that the pod an old record names (without a uid) does not exist.
+    pub fn unnamed_pod_gone(&mut self, now: Time, namespace: &str, name: &str) {
+        let slots: Vec<_> = self
+            .table
+            .entries()
+            .filter(|(_, entry)| {
+                entry.claim.as_ref().is_some_and(|claim| {
+                    claim.state == State::Bound
+                        && claim.pod_uid.is_none()
+                        && claim.pod_name.as_deref() == Some(name)
+                        && claim.workload.is_some_and(|ix| &*self.workloads.get(ix).id.namespace == namespace)
+                })
+            })
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in slots {
+            self.release_slot(now, slot, None, false);
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The addresses that have an owner, with every index and counter that a decision needs. All changes of a claim go
+//! through [`Table::set`], which is why the indexes are exact.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU32;
+
+use super::entry::{Claim, Entry, Slot, Sym, WorkloadIx};
+use super::ids::{Str, Time, Uid};
+use super::record::State;
+use crate::addr::Addr;
+
+/// Interned names.
+#[derive(Default)]
+pub(super) struct Names {
+    by_name: HashMap<Str, Sym>,
+    names: Vec<Str>,
+}
+
+impl Names {
+    pub(super) fn intern(&mut self, name: &str) -> Sym {
+        if let Some(&sym) = self.by_name.get(name) {
+            return sym;
+        }
+        let name: Str = name.into();
+        self.names.push(name.clone());
+        let sym = Sym(NonZeroU32::new(self.names.len() as u32).unwrap_or(NonZeroU32::MIN));
+        self.by_name.insert(name, sym);
+        sym
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<Sym> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(super) fn get(&self, sym: Sym) -> &Str {
+        &self.names[sym.0.get() as usize - 1]
+    }
+}
+
+/// Addresses of a workload or a named pool, by what they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Pods have them.
+    pub(super) bound: u32,
+    /// Reserved or quarantined.
+    pub(super) kept: u32,
+    /// Of both, those marked as spare.
+    pub(super) spare: u32,
+}
+
+impl Counts {
+    pub(super) fn total(self) -> u32 {
+        self.bound + self.kept
+    }
+
+    fn add(&mut self, claim: &Claim) {
+        match claim.state {
+            State::Bound => self.bound += 1,
+            State::Reserved | State::Quarantined => self.kept += 1,
+            State::Admin => return,
+        }
+        self.spare += u32::from(claim.spare);
+    }
+
+    fn remove(&mut self, claim: &Claim) {
+        match claim.state {
+            State::Bound => self.bound -= 1,
+            State::Reserved | State::Quarantined => self.kept -= 1,
+            State::Admin => return,
+        }
+        self.spare -= u32::from(claim.spare);
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Table {
+    slots: Vec<Option<Entry>>,
+    vacant: Vec<Slot>,
+    by_addr: BTreeMap<Addr, Slot>,
+    by_uid: BTreeSet<(u64, Slot)>,
+    by_pod_name: BTreeSet<(u64, Slot)>,
+    by_workload: BTreeSet<(WorkloadIx, Slot)>,
+    /// Kept for any pod of a workload: by pool of the topology, oldest first.
+    kept_for_workload: BTreeSet<(WorkloadIx, u32, Time, Slot)>,
+    /// Kept for any pod of a named pool: by pool of the topology, oldest first.
+    kept_for_pool: BTreeSet<(Sym, u32, Time, Slot)>,
+    quarantined: BTreeSet<Slot>,
+    of_workload: HashMap<WorkloadIx, Counts>,
+    of_pool: HashMap<Sym, Counts>,
+    states: [usize; 4],
+}
+
+fn hash(value: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Table {
+    pub(super) fn slot(&self, addr: Addr) -> Option<Slot> {
+        self.by_addr.get(&addr).copied()
+    }
+
+    pub(super) fn get(&self, addr: Addr) -> Option<&Entry> {
+        self.slot(addr).map(|slot| self.at(slot))
+    }
+
+    pub(super) fn at(&self, slot: Slot) -> &Entry {
+        self.slots[slot as usize].as_ref().expect("a slot in an index is occupied")
+    }
+
+    /// Everything of an entry but its claim may be changed here; the claim goes through [`Table::set`].
+    pub(super) fn at_mut(&mut self, slot: Slot) -> &mut Entry {
+        self.slots[slot as usize].as_mut().expect("a slot in an index is occupied")
+    }
+
+    /// The slot of `addr`, made if there is none.
+    pub(super) fn occupy(&mut self, addr: Addr, net: u32) -> Slot {
+        if let Some(slot) = self.slot(addr) {
+            return slot;
+        }
+        let slot = match self.vacant.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = Some(Entry::new(addr, net));
+                slot
+            }
+            None => {
+                self.slots.push(Some(Entry::new(addr, net)));
+                (self.slots.len() - 1) as Slot
+            }
+        };
+        self.by_addr.insert(addr, slot);
+        slot
+    }
+
+    /// Drops an entry without claim and object.
+    pub(super) fn vacate(&mut self, slot: Slot) {
+        if let Some(entry) = self.slots[slot as usize].take() {
+            debug_assert!(entry.claim.is_none(), "an entry with a claim is never dropped");
+            self.by_addr.remove(&entry.addr);
+            self.vacant.push(slot);
+        }
+    }
+
+    /// Changes what an address shall be.
+    pub(super) fn set(&mut self, slot: Slot, claim: Option<Claim>) {
+        let entry = self.at_mut(slot);
+        let (old, net) = (entry.claim.take(), entry.net);
+        entry.rev = entry.rev.wrapping_add(1);
+        if let Some(old) = old {
+            self.index(slot, net, &old, false);
+        }
+        if let Some(new) = claim {
+            self.index(slot, net, &new, true);
+            self.at_mut(slot).claim = Some(new);
+        }
+    }
+
+    /// Moves an entry to another pool of the topology.
+    pub(super) fn set_net(&mut self, slot: Slot, net: u32) {
+        let entry = self.at_mut(slot);
+        if entry.net == net {
+            return;
+        }
+        let (old, claim) = (std::mem::replace(&mut entry.net, net), entry.claim.clone());
+        if let Some(claim) = claim {
+            self.index(slot, old, &claim, false);
+            self.index(slot, net, &claim, true);
+        }
+    }
+
+    fn index(&mut self, slot: Slot, net: u32, claim: &Claim, insert: bool) {
+        fn put<T: Ord>(set: &mut BTreeSet<T>, item: T, insert: bool) {
+            if insert {
+                set.insert(item);
+            } else {
+                set.remove(&item);
+            }
+        }
+        let count = |counts: &mut Counts| if insert { counts.add(claim) } else { counts.remove(claim) };
+        let state = claim.state as usize;
+        self.states[state] = if insert { self.states[state] + 1 } else { self.states[state] - 1 };
+        if claim.state == State::Admin {
+            return;
+        }
+        if let Some(uid) = &claim.pod_uid {
+            put(&mut self.by_uid, (hash(uid), slot), insert);
+        }
+        if let Some(workload) = claim.workload {
+            put(&mut self.by_workload, (workload, slot), insert);
+            let counts = self.of_workload.entry(workload).or_default();
+            count(counts);
+            if *counts == Counts::default() {
+                self.of_workload.remove(&workload);
+            }
+            if let Some(name) = &claim.pod_name {
+                put(&mut self.by_pod_name, (hash((workload, &**name)), slot), insert);
+            }
+            if claim.any_pod {
+                put(&mut self.kept_for_workload, (workload, net, claim.updated_at, slot), insert);
+            }
+        }
+        if let Some(pool) = claim.pool {
+            let counts = self.of_pool.entry(pool).or_default();
+            count(counts);
+            if *counts == Counts::default() {
+                self.of_pool.remove(&pool);
+            }
+            if claim.any_pod && claim.workload.is_none() {
+                put(&mut self.kept_for_pool, (pool, net, claim.updated_at, slot), insert);
+            }
+        }
+        if claim.state == State::Quarantined {
+            put(&mut self.quarantined, slot, insert);
+        }
+    }
+
+    pub(super) fn slots_of(&self, uid: &Uid) -> Vec<Slot> {
+        let key = hash(uid);
+        let found = self.by_uid.range((key, 0)..=(key, Slot::MAX)).map(|&(_, slot)| slot);
+        found.filter(|&slot| self.at(slot).claim.as_ref().is_some_and(|c| c.pod_uid.as_ref() == Some(uid))).collect()
+    }
+
+    /// Addresses kept for, or had by, a pod of this name.
+    pub(super) fn slots_named(&self, workload: WorkloadIx, pod: &str) -> Vec<Slot> {
+        let key = hash((workload, pod));
+        let found = self.by_pod_name.range((key, 0)..=(key, Slot::MAX)).map(|&(_, slot)| slot);
+        let same = |claim: &Claim| claim.workload == Some(workload) && claim.pod_name.as_deref() == Some(pod);
+        found.filter(|&slot| self.at(slot).claim.as_ref().is_some_and(same)).collect()
+    }
+
+    pub(super) fn slots_of_workload(&self, workload: WorkloadIx) -> impl DoubleEndedIterator<Item = Slot> + '_ {
+        self.by_workload.range((workload, 0)..=(workload, Slot::MAX)).map(|&(_, slot)| slot)
+    }
+
+    /// Kept for any pod of the workload in one pool of the topology, the newest first.
+    pub(super) fn kept_for_workload(&self, workload: WorkloadIx, net: u32) -> impl Iterator<Item = Slot> + '_ {
+        let all = (workload, net, Time(i64::MIN), 0)..=(workload, net, Time(i64::MAX), Slot::MAX);
+        self.kept_for_workload.range(all).rev().map(|&(_, _, _, slot)| slot)
+    }
+
+    /// Kept for any pod of the named pool in one pool of the topology, the newest first.
+    pub(super) fn kept_for_pool(&self, pool: Sym, net: u32) -> impl Iterator<Item = Slot> + '_ {
+        let all = (pool, net, Time(i64::MIN), 0)..=(pool, net, Time(i64::MAX), Slot::MAX);
+        self.kept_for_pool.range(all).rev().map(|&(_, _, _, slot)| slot)
+    }
+
+    /// Kept for any pod of the named pool.
+    pub(super) fn all_kept_for_pool(&self, pool: Sym) -> impl Iterator<Item = Slot> + '_ {
+        let all = (pool, 0, Time(i64::MIN), 0)..=(pool, u32::MAX, Time(i64::MAX), Slot::MAX);
+        self.kept_for_pool.range(all).map(|&(_, _, _, slot)| slot)
+    }
+
+    pub(super) fn quarantined(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.quarantined.iter().copied()
+    }
+
+    pub(super) fn counts_of_workload(&self, workload: WorkloadIx) -> Counts {
+        self.of_workload.get(&workload).copied().unwrap_or_default()
+    }
+
+    pub(super) fn counts_of_pool(&self, pool: Sym) -> Counts {
+        self.of_pool.get(&pool).copied().unwrap_or_default()
+    }
+
+    pub(super) fn pools(&self) -> impl Iterator<Item = Sym> + '_ {
+        self.of_pool.keys().copied()
+    }
+
+    /// Claims by state: bound, reserved, quarantined, admin.
+    pub(super) fn states(&self) -> [usize; 4] {
+        self.states
+    }
+
+    /// All entries by address.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (Slot, &Entry)> + '_ {
+        self.by_addr.values().map(|&slot| (slot, self.at(slot)))
+    }
+
+    /// Entries from `addr` on.
+    pub(super) fn entries_from(&self, addr: Addr) -> impl Iterator<Item = &Entry> + '_ {
+        self.by_addr.range(addr..).map(|(_, &slot)| self.at(slot))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_addr.len()
+    }
+
+    /// Recomputes every index and counter from the entries and compares.
+    pub(super) fn check(&self) {
+        let mut fresh = Table::default();
+        let (mut entries, mut uids) = (0, 0);
+        for (slot, entry) in self.entries() {
+            assert_eq!(self.slot(entry.addr), Some(slot), "index by address of {}", entry.addr);
+            entries += 1;
+            if let Some(claim) = &entry.claim {
+                fresh.index(slot, entry.net, claim, true);
+                uids += usize::from(claim.pod_uid.is_some() && claim.state != State::Admin);
+            }
+        }
+        assert_eq!(entries, self.slots.iter().flatten().count(), "entries outside of the index");
+        assert_eq!(uids, self.by_uid.len(), "index by pod uid");
+        assert_eq!(fresh.by_uid, self.by_uid, "index by pod uid");
+        assert_eq!(fresh.by_pod_name, self.by_pod_name, "index by pod name");
+        assert_eq!(fresh.by_workload, self.by_workload, "index by workload");
+        assert_eq!(fresh.kept_for_workload, self.kept_for_workload, "reserved by workload");
+        assert_eq!(fresh.kept_for_pool, self.kept_for_pool, "reserved by pool");
+        assert_eq!(fresh.quarantined, self.quarantined, "quarantined");
+        assert_eq!(fresh.of_workload, self.of_workload, "counts by workload");
+        assert_eq!(fresh.of_pool, self.of_pool, "counts by pool");
+        assert_eq!(fresh.states, self.states, "counts by state");
+    }
+}

@@ -1,0 +1,295 @@
+//! Pods that wait for an address, and the passing of time: who waits is woken (rule 16).
+
+use super::Ledger;
+use super::decide::Promises;
+use super::ids::{Time, Uid};
+use super::pods::Refused;
+use super::space::Class;
+use super::verdict::{Notice, Reason, Refusal};
+use crate::addr::Addr;
+
+/// What happens at a point in time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// Look who can be woken.
+    Wakes,
+    /// The reuse delay of an address ends.
+    Cool,
+    /// An operation is tried again.
+    Retry(Addr),
+    /// A quarantine ends.
+    Quarantine(Addr),
+    /// A hold ends.
+    Hold(Uid),
+    /// A woken pod had its time.
+    Patience(Uid),
+    /// A refused pod is told so by its condition.
+    Report(Uid),
+    /// A pod is woken again because its nodes were a sample.
+    Sample(Uid),
+}
+
+/// Supply events within this time are looked at together.
+const WAKE_DELAY_MICROS: i64 = 5_000;
+/// The condition of a refused pod is written this long after the answer, never from within filter.
+const REPORT_DELAY_MICROS: i64 = 300_000;
+/// The longest pause between wakes of a pod whose offers are samples, in seconds.
+const SAMPLE_MAX_SECS: i64 = 60;
+
+impl Ledger {
+    /// Addresses became available, or a limit rose.
+    pub(super) fn more_supply(&mut self, now: Time) {
+        if !self.supply && self.active && (!self.waiting.is_empty() || !self.shortfall.is_empty()) {
+            self.supply = true;
+            self.timers.insert((now.plus_micros(WAKE_DELAY_MICROS), Timer::Wakes));
+        }
+    }
+
+    /// The scheduler was told no on every node.
+    pub(super) fn refuse(&mut self, now: Time, uid: &Uid, refusal: Refusal, offered: Option<Vec<Class>>) {
+        let Some(pod) = self.pods.get_mut(uid) else { return };
+        let waits = !refusal.reason.needs_edit();
+        let before = pod.refused.take();
+        let sampled = before.as_ref().filter(|_| offered.is_none()).map_or(0, |refused| refused.sampled);
+        pod.refused = Some(Refused {
+            refusal,
+            since: before.as_ref().map_or(now, |refused| refused.since),
+            waits,
+            woken: None,
+            forfeited: false,
+            sampled,
+            offered,
+        });
+        if waits {
+            self.waiting.insert(uid.clone());
+        } else {
+            self.waiting.remove(uid);
+        }
+        self.timers.insert((now.plus_micros(REPORT_DELAY_MICROS), Timer::Report(uid.clone())));
+        if before.is_some_and(|refused| refused.woken.is_some()) {
+            // What it was woken for may serve the next.
+            self.more_supply(now);
+        }
+        let sample = self.pods.get(uid).is_some_and(|pod| {
+            pod.refused.as_ref().is_some_and(|refused| refused.waits && refused.offered.is_none())
+                && self.evaluate(pod, &self.cluster_classes(), &Promises::default()).is_ok()
+        });
+        if sample {
+            let delay = (1_i64 << sampled.min(6)).min(SAMPLE_MAX_SECS);
+            self.timers.insert((now.plus_secs(delay), Timer::Sample(uid.clone())));
+        }
+    }
+
+    /// The scheduler was offered a node: the pod waits no more, until it is refused again.
+    pub(super) fn accepted(&mut self, uid: &Uid) {
+        self.waiting.remove(uid);
+        if let Some(pod) = self.pods.get_mut(uid) {
+            pod.refused = None;
+        }
+    }
+
+    /// The pod is bound: if it had waited, its condition says that it has what it waited for.
+    pub(super) fn pod_served(&mut self, uid: &Uid) {
+        self.stop_waiting(uid);
+        if !self.active {
+            return;
+        }
+        let Some(pod) = self.pods.get_mut(uid) else { return };
+        if pod.view.condition.as_ref().is_some_and(|(status, _)| !status) {
+            pod.view.condition = Some((true, "Allocated".into()));
+            let pod = pod.reference();
+            let message = "the pod has its floating IP".to_owned();
+            self.out.notices.push(Notice::Condition { pod, status: true, reason: "Allocated", message });
+        }
+    }
+
+    pub(super) fn stop_waiting(&mut self, uid: &Uid) {
+        self.accepted(uid);
+    }
+
+    /// After a start, an unscheduled pod that the scheduler gave up on counts as refused.
+    pub(super) fn refused_before(&mut self, now: Time, uid: &Uid) {
+        if self.readiness().is_err() {
+            return;
+        }
+        let Some(pod) = self.pods.get(uid) else { return };
+        let view = &pod.view;
+        let sleeps = view.unschedulable.is_some() && view.node.is_none() && view.deletion_deadline.is_none();
+        if !sleeps || pod.refused.is_some() || pod.bind.is_some() || pod.hold.is_some() || pod.finished {
+            return;
+        }
+        let text = "the pod was refused before galaxy-ipam started";
+        let refusal = Refusal { reason: Reason::NoAddress, text: text.to_owned(), detail: text.to_owned() };
+        if let Some(pod) = self.pods.get_mut(uid) {
+            pod.refused = Some(Refused {
+                refusal,
+                since: now,
+                waits: true,
+                woken: None,
+                forfeited: false,
+                offered: None,
+                sampled: 0,
+            });
+        }
+        self.waiting.insert(uid.clone());
+        self.more_supply(now);
+    }
+
+    /// Offers that were made on other nodes or another configuration say nothing any more.
+    pub(super) fn forget_offers(&mut self) {
+        for uid in &self.waiting {
+            if let Some(refused) = self.pods.by_uid.get_mut(uid).and_then(|pod| pod.refused.as_mut()) {
+                refused.offered = None;
+            }
+        }
+    }
+
+    /// The classes that have a node.
+    fn cluster_classes(&self) -> Vec<Class> {
+        let mut classes: Vec<Class> = self.nodes.by_name.values().filter_map(|node| node.class).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        classes
+    }
+
+    /// When the next timer is due.
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Time passes: fires the timers that are due.
+    pub fn tick(&mut self, now: Time) {
+        while let Some((at, _)) = self.timers.first() {
+            if *at > now {
+                break;
+            }
+            if let Some((_, timer)) = self.timers.pop_first() {
+                self.fire(now, timer);
+            }
+        }
+    }
+
+    fn fire(&mut self, now: Time, timer: Timer) {
+        match timer {
+            Timer::Wakes => {
+                self.supply = false;
+                self.wake_all(now);
+            }
+            Timer::Cool => {
+                if let Some(next) = self.space.cool(now.plus_secs(-self.settings.reuse_delay_secs)) {
+                    self.timers.insert((next.plus_secs(self.settings.reuse_delay_secs), Timer::Cool));
+                }
+            }
+            Timer::Retry(addr) => self.retry(now, addr),
+            Timer::Quarantine(addr) => {
+                let slot = self.table.slot(addr);
+                let over = slot
+                    .and_then(|slot| self.table.at(slot).claim.as_ref())
+                    .is_some_and(|claim| claim.updated_at.plus_secs(self.settings.quarantine_secs) <= now);
+                if let (Some(slot), true, true) = (slot, over, self.active) {
+                    self.lift(now, slot);
+                }
+            }
+            Timer::Hold(uid) => {
+                if self.pods.get(&uid).and_then(|pod| pod.hold.as_ref()).is_some_and(|hold| hold.expires <= now) {
+                    self.drop_hold(now, &uid);
+                }
+            }
+            Timer::Patience(uid) => self.lose_patience(now, &uid),
+            Timer::Report(uid) => self.report(&uid),
+            Timer::Sample(uid) => self.wake_sampled(now, &uid),
+        }
+    }
+
+    fn lose_patience(&mut self, now: Time, uid: &Uid) {
+        let patience = self.settings.wake_patience_secs;
+        let Some(refused) = self.pods.get_mut(uid).and_then(|pod| pod.refused.as_mut()) else { return };
+        if refused.woken.is_some_and(|at| at.plus_secs(patience) <= now) {
+            refused.woken = None;
+            refused.forfeited = true;
+            self.more_supply(now);
+        }
+    }
+
+    /// Writes the condition of a refused pod, once per change of reason.
+    fn report(&mut self, uid: &Uid) {
+        if !self.active {
+            return;
+        }
+        let Some(pod) = self.pods.get_mut(uid) else { return };
+        let Some(refused) = &pod.refused else { return };
+        if pod.view.deletion_deadline.is_some() || pod.view.node.is_some() {
+            return;
+        }
+        let reason = refused.refusal.reason.as_str();
+        if pod.view.condition.as_ref().is_some_and(|(status, known)| !status && **known == *reason) {
+            return;
+        }
+        pod.view.condition = Some((false, reason.into()));
+        let message = refused.refusal.detail.clone();
+        let pod = pod.reference();
+        self.out.notices.push(Notice::PodEvent { pod: pod.clone(), warning: true, reason, message: message.clone() });
+        self.out.notices.push(Notice::Condition { pod, status: false, reason, message });
+    }
+
+    /// Wakes as many waiting pods as can now be served, by priority, then age.
+    fn wake_all(&mut self, now: Time) {
+        if self.readiness().is_err() {
+            return;
+        }
+        let mut order: Vec<(i64, Time, Uid)> = self
+            .waiting
+            .iter()
+            .filter_map(|uid| self.pods.get(uid))
+            .map(|pod| (-i64::from(pod.view.priority), pod.view.created, pod.view.uid.clone()))
+            .collect();
+        order.sort_unstable();
+        let everywhere = self.cluster_classes();
+        let mut promises = Promises::default();
+        let mut woken = Vec::new();
+        for (_, _, uid) in order {
+            let Some(pod) = self.pods.get(&uid) else { continue };
+            let Some(refused) = &pod.refused else { continue };
+            if refused.forfeited {
+                continue;
+            }
+            let classes = refused.offered.as_ref().filter(|classes| !classes.is_empty()).unwrap_or(&everywhere);
+            let Ok(offer) = self.evaluate(pod, classes, &promises) else { continue };
+            self.promise(pod, &offer, &mut promises);
+            if refused.woken.is_none() {
+                woken.push(uid);
+            }
+        }
+        for uid in woken {
+            self.wake(now, &uid);
+        }
+        self.fill_pools(now);
+    }
+
+    fn wake_sampled(&mut self, now: Time, uid: &Uid) {
+        let Some(pod) = self.pods.get(uid) else { return };
+        let sleeps = pod.refused.as_ref().is_some_and(|refused| refused.offered.is_none() && refused.woken.is_none());
+        if !sleeps || self.evaluate(pod, &self.cluster_classes(), &Promises::default()).is_err() {
+            return;
+        }
+        if let Some(refused) = self.pods.get_mut(uid).and_then(|pod| pod.refused.as_mut()) {
+            refused.sampled += 1;
+        }
+        self.wake(now, uid);
+    }
+
+    fn wake(&mut self, now: Time, uid: &Uid) {
+        let patience = now.plus_secs(self.settings.wake_patience_secs);
+        let Some(pod) = self.pods.get_mut(uid) else { return };
+        if pod.view.deletion_deadline.is_some() {
+            return;
+        }
+        let Some(refused) = &mut pod.refused else { return };
+        refused.woken = Some(now);
+        pod.view.condition = Some((false, "Available".into()));
+        let pod = pod.reference();
+        self.timers.insert((patience, Timer::Patience(uid.clone())));
+        let message = "an address the pod can have is available: the scheduler is asked to try again".to_owned();
+        self.out.notices.push(Notice::Wake { pod, reason: "Available", message });
+    }
+}
