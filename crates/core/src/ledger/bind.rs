@@ -108,12 +108,12 @@ impl Ledger {
         }
         self.set_hold(uid, None);
         let sized = self.pods.get(uid).and_then(|pod| self.pool_size(pod)).is_some();
-        if let (Some(ix), true) = (workload, fresh_unit && !sized && policy != ReleasePolicy::Default) {
-            if self.workloads.get(ix).id.model() == Model::Fungible {
-                for &addr in addrs {
-                    let slot = self.occupy(addr);
-                    self.mark_spare(now, ix, slot);
-                }
+        if let (Some(ix), true) = (workload, fresh_unit && !sized && policy != ReleasePolicy::Default)
+            && self.workloads.get(ix).id.model() == Model::Fungible
+        {
+            for &addr in addrs {
+                let slot = self.occupy(addr);
+                self.mark_spare(now, ix, slot);
             }
         }
     }

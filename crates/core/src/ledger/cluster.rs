@@ -43,12 +43,13 @@ impl Workloads {
         if let Some(ix) = self.find(id) {
             return ix;
         }
-        if id.model() == Model::Custom && &*id.group != UNKNOWN_GROUP {
-            if let Some(ix) = self.by_id.remove(&legacy_id(id)) {
-                self.by_id.insert(id.clone(), ix);
-                self.get_mut(ix).id = id.clone();
-                return ix;
-            }
+        if id.model() == Model::Custom
+            && &*id.group != UNKNOWN_GROUP
+            && let Some(ix) = self.by_id.remove(&legacy_id(id))
+        {
+            self.by_id.insert(id.clone(), ix);
+            self.get_mut(ix).id = id.clone();
+            return ix;
         }
         let workload = Workload { id: id.clone(), view: None, gone: false, pods: BTreeSet::new(), holds: 0 };
         let ix = match self.vacant.pop() {
@@ -83,11 +84,9 @@ impl Workloads {
             let unused = self.all[ix as usize]
                 .as_ref()
                 .is_some_and(|w| w.view.is_none() && w.pods.is_empty() && w.holds == 0 && !has_addresses(ix));
-            if unused {
-                if let Some(workload) = self.all[ix as usize].take() {
-                    self.by_id.remove(&workload.id);
-                    self.vacant.push(ix);
-                }
+            if unused && let Some(workload) = self.all[ix as usize].take() {
+                self.by_id.remove(&workload.id);
+                self.vacant.push(ix);
             }
         }
     }
@@ -120,12 +119,12 @@ impl ReplicaSets {
 
     pub(super) fn remove(&mut self, uid: &Uid) -> Option<ReplicaSetView> {
         let view = self.by_uid.remove(uid)?.view;
-        if let Some(owner) = &view.controller {
-            if let Some(set) = self.by_owner.get_mut(&owner.uid) {
-                set.remove(uid);
-                if set.is_empty() {
-                    self.by_owner.remove(&owner.uid);
-                }
+        if let Some(owner) = &view.controller
+            && let Some(set) = self.by_owner.get_mut(&owner.uid)
+        {
+            set.remove(uid);
+            if set.is_empty() {
+                self.by_owner.remove(&owner.uid);
             }
         }
         Some(view)
@@ -177,10 +176,10 @@ impl NamedPools {
     }
 
     pub(super) fn put(&mut self, view: PoolView) -> bool {
-        if let Some(known) = self.by_name.get(&view.name).and_then(|all| all.iter().find(|p| p.uid == view.uid)) {
-            if known.version >= view.version {
-                return false;
-            }
+        if let Some(known) = self.by_name.get(&view.name).and_then(|all| all.iter().find(|p| p.uid == view.uid))
+            && known.version >= view.version
+        {
+            return false;
         }
         self.remove(&view.uid.clone());
         self.name_of.insert(view.uid.clone(), view.name.clone());

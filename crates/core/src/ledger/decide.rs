@@ -233,21 +233,19 @@ impl Ledger {
                 newest_used = Some(rs_used(own));
                 rolling_past_stuck = stuck.is_none() && self.stuck_pods(ix).next().is_some();
             }
-            if let (Some(stuck), false) = (stuck, view.replace_on_node_failure) {
-                if rs_used(own) >= set.replicas {
-                    let (name, node) = (&stuck.view.name, stuck.view.node.as_deref().unwrap_or(""));
-                    return Err(refusal(
-                        Reason::PredecessorStuck,
-                        format!(
-                            "{NO_FIP_LEFT} a pod of {id} is stuck on a node that is not ready and keeps its address"
-                        ),
-                        format!(
-                            "pod {name} is being deleted on node {node}, which is not ready: it may still run and keeps its address for its successor; \
+            if let (Some(stuck), false) = (stuck, view.replace_on_node_failure)
+                && rs_used(own) >= set.replicas
+            {
+                let (name, node) = (&stuck.view.name, stuck.view.node.as_deref().unwrap_or(""));
+                return Err(refusal(
+                    Reason::PredecessorStuck,
+                    format!("{NO_FIP_LEFT} a pod of {id} is stuck on a node that is not ready and keeps its address"),
+                    format!(
+                        "pod {name} is being deleted on node {node}, which is not ready: it may still run and keeps its address for its successor; \
                              delete node {node}, taint it node.kubernetes.io/out-of-service, or force delete pod {name}; \
                              annotation galaxy.k8s.io/on-node-failure: replace on the Deployment lets successors take another address"
-                        ),
-                    ));
-                }
+                    ),
+                ));
             }
         }
         let stuck_extra = if view.replace_on_node_failure { self.stuck_pods(ix).count() as u32 } else { 0 };

@@ -316,12 +316,12 @@ impl Ledger {
         if was_in == now_in {
             return;
         }
-        if let Some(set) = was_in {
-            if let Some(count) = self.replica_set_used.get_mut(&set) {
-                *count -= 1;
-                if *count == 0 {
-                    self.replica_set_used.remove(&set);
-                }
+        if let Some(set) = was_in
+            && let Some(count) = self.replica_set_used.get_mut(&set)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.replica_set_used.remove(&set);
             }
         }
         if let Some(set) = now_in {

@@ -344,10 +344,10 @@ impl Ledger {
     pub fn workload_gone(&mut self, now: Time, id: &WorkloadId, uid: Option<&Uid>) {
         let Some(ix) = self.workloads.find(id) else { return };
         let workload = self.workloads.get_mut(ix);
-        if let (Some(view), Some(uid)) = (&workload.view, uid) {
-            if &view.uid != uid {
-                return;
-            }
+        if let (Some(view), Some(uid)) = (&workload.view, uid)
+            && &view.uid != uid
+        {
+            return;
         }
         workload.view = None;
         workload.gone = true;

@@ -154,10 +154,10 @@ impl Ledger {
         let entry = self.table.at(slot);
         let ready = entry.is_stored();
         let addr = entry.addr;
-        if let Some(uid) = entry.claim.as_ref().and_then(|claim| claim.pod_uid.clone()).filter(|_| ready) {
-            if self.stage(&uid).is_some() {
-                self.out.progress.push(uid);
-            }
+        if let Some(uid) = entry.claim.as_ref().and_then(|claim| claim.pod_uid.clone()).filter(|_| ready)
+            && self.stage(&uid).is_some()
+        {
+            self.out.progress.push(uid);
         }
         if ready {
             self.out.settled.push(addr);
