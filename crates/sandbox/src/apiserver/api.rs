@@ -146,7 +146,8 @@ impl Op<'_> {
             ("deletecollection", "") => self.delete_collection(),
             ("create", "") => self.create(),
             ("get", "" | "status") if subresource.is_empty() || r.status => {
-                Ok(Reply::ok(self.served(&self.existing()?.1)))
+                let found = self.read()?;
+                Ok(Reply::ok(self.served(&found)))
             }
             ("update", "" | "status") if subresource.is_empty() || r.status => self.update(),
             ("patch", "" | "status") if subresource.is_empty() || r.status => self.patch(),
@@ -185,6 +186,19 @@ impl Op<'_> {
             }
             None => Err(Status::not_found(&self.resource, &key.name)),
         }
+    }
+
+    /// The object that the path names, from the watch cache if the caller is content with any version.
+    fn read(&mut self) -> Result<Object, Status> {
+        let key = self.key();
+        let cached = self.store.cached_revision(&key.storage);
+        if self.request.params.get("resourceVersion") != "0" || cached == self.store.revision() {
+            return Ok(self.existing()?.1);
+        }
+        let all = self.store.list_at(&key.storage, Some(&key.namespace), cached)?;
+        all.into_iter()
+            .find(|o| object::name(o) == key.name)
+            .ok_or_else(|| Status::not_found(&self.resource, &key.name))
     }
 
     /// The form in which this version of the resource shows a stored object.

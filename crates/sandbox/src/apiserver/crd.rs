@@ -124,6 +124,24 @@ pub(super) fn complete(crd: &mut Value, now: Timestamp) {
     }
 }
 
+/// Writes 0.0 as 0: the Rust type of a schema has floating point bounds, the user wrote integers.
+pub(super) fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Number(n) if n.is_f64() => {
+            let number = n.as_f64().unwrap_or(0.5);
+            // Exact in both types below 2^53.
+            if number.fract() == 0.0 && number.abs() < 9.0e15 {
+                #[allow(clippy::cast_possible_truncation)]
+                let whole = number as i64;
+                *value = whole.into();
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(whole_numbers),
+        Value::Object(map) => map.values_mut().for_each(whole_numbers),
+        _ => {}
+    }
+}
+
 /// Serves the resources of a definition from now on.
 pub(super) fn register(store: &mut Store, crd: &Value) {
     let group = text(crd, "/spec/group");

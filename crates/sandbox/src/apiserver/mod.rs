@@ -32,6 +32,7 @@ mod openapi;
 mod patch;
 mod path;
 mod pods;
+mod protobuf;
 mod read;
 mod resource;
 mod scale;

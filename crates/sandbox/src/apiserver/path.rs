@@ -87,10 +87,6 @@ impl Params {
         self.0.get(key).map_or("", String::as_str)
     }
 
-    pub(super) fn set(&mut self, key: &str, value: &str) {
-        self.0.insert(key.into(), value.into());
-    }
-
     pub(super) fn flag(&self, key: &str) -> bool {
         matches!(self.get(key), "true" | "1" | "True")
     }

@@ -195,7 +195,7 @@ pub(super) async fn call(api: &Arc<Api>, request: &Request) -> Result<Result<Rep
 }
 
 fn read(parts: &http::request::Parts, target: Target, body: &Bytes) -> Result<Request, Status> {
-    let mut params = Params::parse(&parts.uri)?;
+    let params = Params::parse(&parts.uri)?;
     let named = target.name.is_some();
     let verb = match parts.method.as_str() {
         "GET" if named => "get",
@@ -224,17 +224,6 @@ fn read(parts: &http::request::Parts, target: Target, body: &Bytes) -> Result<Re
         target.resource = "pods".into();
         target.subresource = Some("binding".into());
     }
-    if verb == "patch" && content_type.contains("yaml") {
-        params.set(
-            "fieldValidation",
-            match params.get("fieldValidation") {
-                "" => "Warn",
-                given => given,
-            }
-            .to_string()
-            .as_str(),
-        );
-    }
     let in_body = body.as_ref().map_or("", |b| object::name(b));
     let call = Call {
         verb: verb.into(),
@@ -252,19 +241,14 @@ fn parse_body(body: &Bytes, content_type: &str) -> Result<Option<Value>, Status>
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }
-    if content_type.contains("protobuf") {
-        return Err(Status::new(
-            415,
-            "UnsupportedMediaType",
-            format!(
-                "the body of the request was in an unknown format - {content_type:?}: galaxy-sandbox reads JSON and YAML only"
-            ),
-        ));
-    }
-    let parsed = if content_type.contains("yaml") {
-        std::str::from_utf8(body)
-            .map_err(|error| error.to_string())
-            .and_then(|text| serde_saphyr::from_str(text).map_err(|error| error.to_string()))
+    let parsed = if content_type == "application/vnd.kubernetes.protobuf" {
+        super::protobuf::decode(body)
+    } else if content_type.contains("yaml") {
+        // What clients send as YAML is mostly JSON, which is read faster.
+        serde_json::from_slice(body).or_else(|_| {
+            let text = std::str::from_utf8(body).map_err(|error| error.to_string())?;
+            serde_saphyr::from_str(text).map_err(|error| error.to_string())
+        })
     } else {
         serde_json::from_slice(body).map_err(|error| error.to_string())
     };

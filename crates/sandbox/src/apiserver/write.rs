@@ -133,13 +133,16 @@ impl Op<'_> {
         let mut unknown = Vec::new();
         let typed = match &r.flavour {
             Flavour::Builtin(builtin) => {
-                let typed = (builtin.normalize)(&value).map_err(|error| {
+                let mut typed = (builtin.normalize)(&value).map_err(|error| {
                     Status::bad_request(format!(
                         "{} in version {:?} cannot be handled as a {}: {error}",
                         r.kind, r.version, r.kind
                     ))
                 })?;
                 kinds::lost("", &value, &typed, &mut unknown);
+                if r.is("CustomResourceDefinition") {
+                    super::crd::whole_numbers(&mut typed);
+                }
                 typed
             }
             Flavour::Custom(custom) => custom.typed(value, &mut unknown).map_err(|error| {
@@ -285,13 +288,11 @@ impl Op<'_> {
             return Ok(stored);
         }
         if is_finished(&value) {
-            // The last finalizer of a deleted object is gone, and so is the object.
-            if self.dry_run {
-                return Ok(value.into());
+            // The last finalizer of a deleted object is gone, and so is the object; watches see the deletion only.
+            if !self.dry_run {
+                self.removed(&key);
             }
-            let object = self.store.put(&key, value);
-            self.removed(&key);
-            return Ok(object);
+            return Ok(value.into());
         }
         self.commit(&key, value)
     }
