@@ -20,6 +20,19 @@ pub(super) const NO_FIP_LEFT: &str = "FloatingIPPlugin:NoFIPLeft";
 pub(super) const NO_FIP_CONFIG_NODE: &str = "FloatingIPPlugin:NoFIPConfigNode";
 pub(super) const UNKNOWN_NODE: &str = "FloatingIPPlugin:UnknowNode";
 
+/// Why a pod cannot be served, and what to prove so that it can.
+#[derive(Debug)]
+pub(super) struct Denial {
+    pub(super) refusal: Refusal,
+    pub(super) doubt: Option<Doubt>,
+}
+
+impl From<Refusal> for Box<Denial> {
+    fn from(refusal: Refusal) -> Self {
+        Box::new(Denial { refusal, doubt: None })
+    }
+}
+
 /// What pods that were woken, or are about to be, are expected to take.
 #[derive(Default)]
 pub(super) struct Promises {
@@ -28,6 +41,12 @@ pub(super) struct Promises {
     pools: HashMap<Sym, u32>,
     addrs: HashSet<Addr>,
     fresh: BTreeMap<PoolId, u128>,
+}
+
+impl Promises {
+    pub(super) fn is_empty(&self) -> bool {
+        self.workloads.is_empty() && self.pools.is_empty() && self.addrs.is_empty() && self.fresh.is_empty()
+    }
 }
 
 /// Where a pod can be served.
@@ -83,6 +102,8 @@ impl Ledger {
         };
         let id = &self.workloads.get(ix).id;
         let ranges = view.ranges.as_ref().is_ok_and(|lists| !lists.is_empty());
+        // The pods of a ReplicaSet end in random characters, whatever controls the ReplicaSet.
+        let indexed = is_indexed(id, &view.name) && pod.replica_set.is_none();
         let unsupported = |why: &str, way: &str| {
             Err(plain(
                 Reason::UnsupportedPolicy,
@@ -99,7 +120,7 @@ impl Ledger {
                 "remove the ranges or the policy",
             ),
             (Model::Fungible, _) => Ok(()),
-            (_, ReleasePolicy::Never) if is_indexed(id, &view.name) => Ok(()),
+            (_, ReleasePolicy::Never) if indexed => Ok(()),
             (_, ReleasePolicy::Never) => unsupported(
                 "not a stateful name, the name does not end in -<integer>",
                 "use a StatefulSet, a Deployment or a workload that numbers its pods",
@@ -108,7 +129,7 @@ impl Ledger {
                 "parent workload has no replicas, the pod has no controller",
                 "use policy never or a workload",
             ),
-            (Model::Custom, ReleasePolicy::Immutable) if !is_indexed(id, &view.name) => unsupported(
+            (Model::Custom, ReleasePolicy::Immutable) if !indexed => unsupported(
                 "not a stateful name, the name does not end in -<integer>",
                 "use a StatefulSet, a Deployment or a workload that numbers its pods",
             ),
@@ -271,7 +292,7 @@ impl Ledger {
     }
 
     /// What is kept for a pod by its name, or why it cannot be had yet.
-    pub(super) fn kept_by_name(&self, pod: &Pod) -> Result<Vec<Slot>, (Refusal, Doubt)> {
+    pub(super) fn kept_by_name(&self, pod: &Pod) -> Result<Vec<Slot>, Box<Denial>> {
         let Some(ix) = pod.workload else { return Ok(Vec::new()) };
         if self.workloads.get(ix).id.model() == Model::Fungible {
             return Ok(Vec::new());
@@ -287,7 +308,8 @@ impl Ledger {
                         "{NO_FIP_LEFT} an earlier pod {namespace}/{name} still has the address: waiting for its deletion to be seen"
                     );
                     let doubt = Doubt::Pod(PodRef { namespace, name, uid: uid.clone() });
-                    return Err((plain(Reason::PredecessorAlive, text), doubt));
+                    let refusal = plain(Reason::PredecessorAlive, text);
+                    return Err(Box::new(Denial { refusal, doubt: Some(doubt) }));
                 }
                 _ => {}
             }
@@ -348,15 +370,10 @@ impl Ledger {
     }
 
     /// Which of these node classes can serve the pod now.
-    pub(super) fn evaluate(
-        &self,
-        pod: &Pod,
-        classes: &[Class],
-        promises: &Promises,
-    ) -> Result<Offer, (Refusal, Option<Doubt>)> {
+    pub(super) fn evaluate(&self, pod: &Pod, classes: &[Class], promises: &Promises) -> Result<Offer, Box<Denial>> {
         let lists = match &pod.view.ranges {
             Ok(lists) => lists,
-            Err(_) => return Err((self.check_policy(pod).err().unwrap_or_else(|| self.no_address(pod)), None)),
+            Err(_) => return Err(self.check_policy(pod).err().unwrap_or_else(|| self.no_address(pod)).into()),
         };
         let own: Vec<Addr> = self.table.slots_of(&pod.view.uid).iter().map(|&s| self.table.at(s).addr).collect();
         if lists.is_empty() {
@@ -369,15 +386,11 @@ impl Ledger {
                 return Ok(Offer { classes: served, ..Offer::default() });
             }
         }
-        self.check_policy(pod).map_err(|refusal| (refusal, None))?;
-        let limited = if own.len() < pod.units() as usize {
-            self.check_limit(pod, promises).map_err(|refusal| (refusal, None))?
-        } else {
-            false
-        };
-        let named = self.kept_by_name(pod).map_err(|(refusal, doubt)| (refusal, Some(doubt)))?;
+        self.check_policy(pod)?;
+        let limited = if own.len() < pod.units() as usize { self.check_limit(pod, promises)? } else { false };
+        let named = self.kept_by_name(pod)?;
         if !lists.is_empty() {
-            return self.evaluate_lists(pod, classes, limited, promises).map_err(|refusal| (refusal, None));
+            return Ok(self.evaluate_lists(pod, classes, limited, promises)?);
         }
         let routed: Vec<Class> = classes
             .iter()
@@ -394,7 +407,7 @@ impl Ledger {
         }
         let fresh: Vec<Class> = classes.iter().copied().filter(|&class| self.fresh_left(class, promises)).collect();
         if fresh.is_empty() {
-            Err((self.no_address(pod), None))
+            Err(self.no_address(pod).into())
         } else {
             Ok(Offer { classes: fresh, reuse: None, limited })
         }
@@ -460,7 +473,7 @@ impl Ledger {
         if let Some(slot) = own.iter().find(|&slot| routed(slot)) {
             return Ok(vec![self.table.at(*slot).addr]);
         }
-        let named = self.kept_by_name(pod).map_err(|(refusal, _)| refusal)?;
+        let named = self.kept_by_name(pod).map_err(|denial| denial.refusal)?;
         if let Some(slot) = named.iter().find(|&slot| routed(slot)) {
             return Ok(vec![self.table.at(*slot).addr]);
         }

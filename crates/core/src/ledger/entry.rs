@@ -77,6 +77,8 @@ pub(super) struct Entry {
     pub(super) flight: Flight,
     /// Nothing is decided before the object was read (rule 2).
     pub(super) unknown: bool,
+    /// An event came while an operation was under way: the object is read after it.
+    pub(super) recheck: bool,
     /// Carries the label `reserved`: left alone once no pod has it.
     pub(super) labelled: bool,
     /// An operation failed; the next try waits for its timer.
@@ -100,6 +102,7 @@ impl Entry {
             ticket: 0,
             flight: Flight::Idle,
             unknown: false,
+            recheck: false,
             labelled: false,
             waiting: false,
             failures: 0,

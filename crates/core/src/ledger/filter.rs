@@ -50,6 +50,7 @@ impl Ledger {
             return Filtered::NotNow(format!("pod {}/{} with uid {uid} is gone", view.namespace, view.name));
         }
         // Each filter starts anew: what the last one held is up for this one.
+        let held = self.pods.get(uid).is_some_and(|pod| pod.hold.is_some());
         self.set_hold(uid, None);
         let places: Vec<Place> = offers.iter().map(|offer| self.place(offer)).collect();
         let mut classes: Vec<Class> = places
@@ -90,11 +91,14 @@ impl Ledger {
                 self.place_hold(now, view, &offer);
                 (offer.classes, refusal)
             }
-            Err((refusal, doubt)) => {
-                if let Some(doubt) = doubt {
+            Err(denial) => {
+                if let Some(doubt) = denial.doubt {
                     self.prove(doubt);
                 }
-                (Vec::new(), refusal)
+                if held {
+                    self.more_supply(now);
+                }
+                (Vec::new(), denial.refusal)
             }
         };
         let verdicts: Vec<Option<usize>> = places

@@ -200,6 +200,9 @@ impl Ledger {
             }
         }
         let mut surplus = counts.total().saturating_sub(replicas.saturating_add(spares));
+        if self.none_keeps(ix) {
+            surplus = counts.kept;
+        }
         if surplus == 0 {
             return;
         }
@@ -213,6 +216,12 @@ impl Ledger {
             surplus -= 1;
             self.free(now, slot);
         }
+    }
+
+    /// The workload has pods, and none of them asks for an address to be kept any more.
+    fn none_keeps(&self, ix: WorkloadIx) -> bool {
+        let mut pods = self.workloads.get(ix).pods.iter().filter_map(|uid| self.pods.get(uid)).peekable();
+        pods.peek().is_some() && pods.all(|pod| pod.view.policy == ReleasePolicy::Default)
     }
 
     /// A reservation that a smaller set gives up: `never` keeps its own, and one that a hold fixes is about to be used.

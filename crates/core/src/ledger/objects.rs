@@ -70,6 +70,10 @@ impl Ledger {
             if state == State::Quarantined && over {
                 self.lift(now, slot);
             }
+            let gone = self.table.at(slot).claim.as_ref().and_then(|claim| claim.pod_uid.clone());
+            if state == State::Bound && gone.is_some_and(|uid| self.pods.is_gone(&uid)) {
+                self.release_slot(now, slot, None, false);
+            }
             self.plan(now, slot);
         }
         self.adopt_all(now);
@@ -95,6 +99,11 @@ impl Ledger {
         };
         let entry = self.table.at(slot);
         if entry.flight != Flight::Idle || entry.unknown {
+            let ours =
+                entry.claim.as_ref().is_some_and(|claim| same_content(&self.record(addr, claim), &stored.record));
+            if !ours {
+                self.table.at_mut(slot).recheck = true;
+            }
             return;
         }
         let known = entry.object.clone();
@@ -146,7 +155,11 @@ impl Ledger {
     pub fn address_deleted(&mut self, now: Time, addr: Addr, object: &ObjectRef) {
         let Some(slot) = self.table.slot(addr) else { return };
         let entry = self.table.at_mut(slot);
-        if entry.object.as_ref().is_none_or(|known| known.uid != object.uid) || entry.flight != Flight::Idle {
+        if entry.flight != Flight::Idle {
+            entry.recheck |= entry.flight != Flight::Delete;
+            return;
+        }
+        if entry.object.as_ref().is_none_or(|known| known.uid != object.uid) {
             return;
         }
         entry.object = None;

@@ -7,6 +7,7 @@ use super::pods::{Pod, Stage};
 use super::record::State;
 use super::verdict::{Doubt, Notice, PodRef};
 use super::view::{KindStatus, NodeView, Phase, PodView, PoolView, ReplicaSetView, WorkloadView};
+use super::waiting::Timer;
 use crate::addr::Addr;
 use crate::policy::ReleasePolicy;
 
@@ -49,7 +50,8 @@ impl Ledger {
             self.drop_hold(now, &uid);
         }
         let Some(pod) = self.pods.get(&uid) else { return };
-        if pod.view.deletion_deadline.is_some() {
+        if let Some(deadline) = pod.view.deletion_deadline {
+            self.timers.insert((deadline.plus_secs(1), Timer::Deadline(uid.clone())));
             self.stop_waiting(&uid);
         }
         if newly_bound {

@@ -145,6 +145,10 @@ impl Ledger {
             (Flight::Idle, _) => {}
         }
         if let Some(slot) = self.table.slot(addr) {
+            let entry = self.table.at_mut(slot);
+            if std::mem::take(&mut entry.recheck) && flight != Flight::Read {
+                entry.unknown = true;
+            }
             self.report_progress(slot);
             self.plan(now, slot);
         }
@@ -217,11 +221,13 @@ impl Ledger {
         };
         let wanted = self.table.at(slot).claim.clone().map(|claim| self.record(stored.record.addr, &claim));
         let Some(wanted) = wanted else {
-            // It shall be free: go on with the version that is there, unless it is a new owner's.
-            let ours = self.table.at(slot).object.as_ref().is_none_or(|known| known.uid == stored.object.uid);
-            self.table.at_mut(slot).object = Some(stored.object.clone());
-            if !ours || stored.record.state == State::Admin {
+            // It shall be free: go on with the version that is there, unless somebody alive, or an admin, has it now.
+            let alive = stored.record.state == State::Bound
+                && stored.record.pod_uid.as_ref().is_some_and(|uid| !self.pods.is_gone(uid));
+            if alive || stored.record.state == State::Admin {
                 self.accept(now, slot, stored);
+            } else {
+                self.table.at_mut(slot).object = Some(stored.object);
             }
             return;
         };

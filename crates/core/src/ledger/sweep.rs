@@ -3,7 +3,7 @@
 use super::Ledger;
 use super::ids::{Model, Time, Uid, WorkloadId};
 use super::record::State;
-use super::verdict::{Doubt, PodRef};
+use super::verdict::{Doubt, Notice, PodRef};
 use crate::policy::ReleasePolicy;
 
 impl Ledger {
@@ -65,8 +65,36 @@ impl Ledger {
         for ix in workloads {
             self.reconcile_workload(now, ix, false);
         }
+        self.report_surplus();
         self.more_supply(now);
         doubts
+    }
+
+    /// Reports Deployments whose pods have more addresses than they may: two deciders have overlapped (rule 12).
+    fn report_surplus(&mut self) {
+        let mut events = Vec::new();
+        for (ix, workload) in self.workloads.iter() {
+            let Some(view) = workload.view.as_ref().filter(|_| workload.id.model() == Model::Fungible) else {
+                continue;
+            };
+            let keeping = |uid: &Uid| {
+                let pod = self.pods.get(uid)?;
+                (pod.view.policy != ReleasePolicy::Default && self.pool_size(pod).is_none()).then_some(())
+            };
+            // Pods on their way out are no surplus.
+            let leaving = workload.pods.iter().filter_map(|uid| self.pods.get(uid));
+            let leaving = leaving.filter(|pod| pod.view.deletion_deadline.is_some()).count() as u32;
+            let bound = self.table.counts_of_workload(ix).bound.saturating_sub(leaving);
+            let limit = view.replicas.unwrap_or(0) + self.spare_allowance(view, self.stuck_pods(ix).next().is_some());
+            if bound > limit && view.replicas.is_some_and(|n| n > 0) && workload.pods.iter().find_map(keeping).is_some()
+            {
+                let message =
+                    format!("pods have {bound} addresses, {limit} are allowed; the surplus is freed as pods go");
+                let (workload, uid) = (workload.id.clone(), Some(view.uid.clone()));
+                events.push(Notice::WorkloadEvent { workload, uid, warning: true, reason: "AddressSurplus", message });
+            }
+        }
+        self.out.notices.extend(events);
     }
 
     /// A quorum read says that the pod an old record names (without a uid) does not exist.

@@ -7,6 +7,7 @@ use super::pods::Refused;
 use super::space::Class;
 use super::verdict::{Notice, Reason, Refusal};
 use crate::addr::Addr;
+use crate::policy::ReleasePolicy;
 
 /// What happens at a point in time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +26,8 @@ pub(super) enum Timer {
     Patience(Uid),
     /// A refused pod is told so by its condition.
     Report(Uid),
+    /// The deadline of a pod's deletion passes.
+    Deadline(Uid),
     /// A pod is woken again because its nodes were a sample.
     Sample(Uid),
 }
@@ -33,6 +36,8 @@ pub(super) enum Timer {
 const WAKE_DELAY_MICROS: i64 = 5_000;
 /// The condition of a refused pod is written this long after the answer, never from within filter.
 const REPORT_DELAY_MICROS: i64 = 300_000;
+/// Pre-allocation waits this long for woken pods, in seconds.
+const FILL_DELAY_SECS: i64 = 1;
 /// The longest pause between wakes of a pod whose offers are samples, in seconds.
 const SAMPLE_MAX_SECS: i64 = 60;
 
@@ -197,6 +202,7 @@ impl Ledger {
             }
             Timer::Patience(uid) => self.lose_patience(now, &uid),
             Timer::Report(uid) => self.report(&uid),
+            Timer::Deadline(uid) => self.report_stuck(&uid),
             Timer::Sample(uid) => self.wake_sampled(now, &uid),
         }
     }
@@ -209,6 +215,29 @@ impl Ledger {
             refused.forfeited = true;
             self.more_supply(now);
         }
+    }
+
+    /// Tells a workload that a pod of it is stuck on a dead node, and the ways out (rule 18).
+    fn report_stuck(&mut self, uid: &Uid) {
+        let Some(pod) = self.pods.get(uid).filter(|pod| self.active && self.is_stuck(pod)) else { return };
+        if pod.view.policy == ReleasePolicy::Default {
+            return;
+        }
+        let (Some(ix), Some(node)) = (pod.workload, &pod.view.node) else { return };
+        let name = &pod.view.name;
+        let message = format!(
+            "pod {name} is stuck on node {node}, which is not ready, and keeps its floating IP: delete node {node}, \
+             taint it node.kubernetes.io/out-of-service, or force delete pod {name}"
+        );
+        let workload = self.workloads.get(ix);
+        let (id, uid) = (workload.id.clone(), workload.view.as_ref().map(|view| view.uid.clone()));
+        self.out.notices.push(Notice::WorkloadEvent {
+            workload: id,
+            uid,
+            warning: true,
+            reason: "PodStuckOnDeadNode",
+            message,
+        });
     }
 
     /// Writes the condition of a refused pod, once per change of reason.
@@ -260,10 +289,16 @@ impl Ledger {
                 woken.push(uid);
             }
         }
+        let served = !promises.is_empty();
         for uid in woken {
             self.wake(now, &uid);
         }
-        self.fill_pools(now);
+        if !served {
+            self.fill_pools(now);
+        } else if !self.shortfall.is_empty() {
+            // Pods go before pre-allocation.
+            self.timers.insert((now.plus_secs(FILL_DELAY_SECS), Timer::Wakes));
+        }
     }
 
     fn wake_sampled(&mut self, now: Time, uid: &Uid) {
@@ -286,10 +321,12 @@ impl Ledger {
         }
         let Some(refused) = &mut pod.refused else { return };
         refused.woken = Some(now);
-        pod.view.condition = Some((false, "Available".into()));
+        // The reason stays: being refused for it again is no news, and no write.
+        let reason = refused.refusal.reason.as_str();
+        let message = format!("{} (tried again since, when that seemed to be over)", refused.refusal.detail);
+        pod.view.condition = Some((false, reason.into()));
         let pod = pod.reference();
         self.timers.insert((patience, Timer::Patience(uid.clone())));
-        let message = "an address the pod can have is available: the scheduler is asked to try again".to_owned();
-        self.out.notices.push(Notice::Wake { pod, reason: "Available", message });
+        self.out.notices.push(Notice::Wake { pod, reason, message });
     }
 }
