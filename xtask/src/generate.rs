@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result, bail};
 use galaxy_api::crd;
+use galaxy_ipam::{cli::Options, http, metrics};
 
 use crate::root;
 
@@ -19,6 +20,15 @@ fn files() -> Vec<File> {
     for crd in crd::crds() {
         let path = format!("deploy/crds/{}.yaml", crd.metadata.name.as_deref().unwrap_or_default());
         files.push(File { path, content: yaml(&crd) });
+    }
+    // The Swagger 1.2 document carries the address of its server; this one is an example.
+    for (name, content) in [
+        ("openapi.json", http::openapi_json()),
+        ("swagger-1.2.json", http::swagger12_declaration("http://localhost:9041")),
+        ("galaxy-ipam-help.txt", Options::help_text()),
+        ("metrics.md", metrics::markdown()),
+    ] {
+        files.push(File { path: format!("docs/api/{name}"), content: Ok(format!("{}\n", content.trim_end())) });
     }
     files
 }

@@ -189,7 +189,8 @@ impl Options {
 
     /// The text of `--help`, for the documentation.
     pub fn help_text() -> String {
-        Self::command().term_width(100).render_long_help().to_string()
+        let help = Self::command().term_width(100).render_long_help().to_string();
+        help.lines().map(|line| format!("{}\n", line.trim_end())).collect()
     }
 }
 

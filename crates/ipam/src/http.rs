@@ -12,7 +12,7 @@ mod release;
 mod reply;
 mod swagger12;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -31,16 +31,41 @@ use crate::metrics::{Format, Metrics};
 /// Largest request body: a full page of a list, sent back to be released, has about 2.5 MB.
 const MAX_BODY_BYTES: usize = 8 << 20;
 
+/// What is served and how long a client may wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Serve the documentation's page at `/apidocs/` too (`--swagger`).
+    pub swagger_page: bool,
+    /// Longest time for one call of the API server.
+    pub call_deadline: Duration,
+    /// How long to wait until a pool is filled before the answer says how far it came.
+    pub fill_patience: Duration,
+    /// How long to wait for one release before the answer says that it goes on. Longer than a call of the cloud provider.
+    pub release_patience: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            swagger_page: false,
+            call_deadline: Duration::from_secs(4),
+            fill_patience: Duration::from_secs(10),
+            release_patience: Duration::from_secs(65),
+        }
+    }
+}
+
 /// What the handlers share.
 #[derive(Clone)]
 struct Api {
     backend: Arc<dyn Backend>,
     client: kube::Client,
     metrics: Arc<Metrics>,
+    settings: Settings,
 }
 
-/// Everything that is served on the API port. `swagger_page` adds the page at `/apidocs/`.
-pub fn router(backend: Arc<dyn Backend>, client: kube::Client, metrics: Arc<Metrics>, swagger_page: bool) -> Router {
+/// Everything that is served on the API port.
+pub fn router(backend: Arc<dyn Backend>, client: kube::Client, metrics: Arc<Metrics>, settings: Settings) -> Router {
     let health = health_router(backend.clone());
     let v1 = Router::new()
         .route("/v1/ip", get(list::list).post(release::release))
@@ -49,8 +74,8 @@ pub fn router(backend: Arc<dyn Backend>, client: kube::Client, metrics: Arc<Metr
         .layer(axum::middleware::from_fn(reply::negotiate))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
     v1.route("/metrics", get(scrape))
-        .with_state(Api { backend, client, metrics })
-        .merge(docs::router(swagger_page))
+        .with_state(Api { backend, client, metrics, settings })
+        .merge(docs::router(settings.swagger_page))
         .merge(health)
         .fallback(reply::not_found)
         .method_not_allowed_fallback(reply::method_not_allowed)
@@ -72,6 +97,3 @@ async fn scrape(State(api): State<Api>, headers: HeaderMap) -> Response {
     let text = api.metrics.encode(format, &api.backend.snapshot());
     ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,6 @@
 //! `/v1/pool`: sizes of shared pools, kept in Pool objects.
 
-use std::{future::Future, time::Duration};
+use std::future::Future;
 
 use axum::{
     extract::{Path, State},
@@ -25,10 +25,6 @@ use super::{
     reply::{Body, Failure, answer},
 };
 
-/// Longest time for one call of the API server.
-const CALL_DEADLINE: Duration = Duration::from_secs(4);
-/// How long to wait until a pool is filled.
-const FILL_PATIENCE: Duration = Duration::from_secs(10);
 /// How often a write is tried when somebody else writes the same object.
 const ATTEMPTS: usize = 5;
 
@@ -85,7 +81,7 @@ pub(super) async fn set(State(api): State<Api>, Body(request): Body<PoolRequest>
         return Ok(answer(200, &PoolSetResponse::ok()));
     }
 
-    let deadline = Instant::now() + FILL_PATIENCE;
+    let deadline = Instant::now() + api.settings.fill_patience;
     let mut status = status;
     while status.settling {
         // Late, or the service stops: the answer then says how far it came.
@@ -127,7 +123,7 @@ pub(super) async fn delete(State(api): State<Api>, Path(name): Path<String>) -> 
         preconditions: Some(Preconditions { uid: Some(uid.clone()), resource_version: None }),
         ..DeleteParams::default()
     };
-    match call(api.pools(&namespace).delete(&name, &params)).await? {
+    match api.call(api.pools(&namespace).delete(&name, &params)).await? {
         // Finalizers may keep it for a while: then the watch says when it is gone.
         Ok(answer) if answer.is_right() => api.backend.pool_deleted(&Uid::from(uid)),
         Ok(_) => {}
@@ -144,6 +140,17 @@ impl Api {
         KubeApi::namespaced(self.client.clone(), namespace)
     }
 
+    /// A call of the API server: its answer or its refusal; no answer is a failure of the request.
+    async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<Result<T, Box<Status>>, Failure> {
+        let deadline = self.settings.call_deadline;
+        match timeout(deadline, call).await {
+            Ok(Ok(answer)) => Ok(Ok(answer)),
+            Ok(Err(kube::Error::Api(status))) => Ok(Err(status)),
+            Ok(Err(error)) => Err(Failure::server_error(format_args!("the API server cannot be asked: {error}"))),
+            Err(_) => Err(Failure::server_error(format_args!("the API server did not answer within {deadline:?}"))),
+        }
+    }
+
     /// The Pool object of the name that counts.
     async fn find(&self, name: &str) -> Result<Pool, Failure> {
         let named = PoolBody { name: name.to_owned(), ..PoolBody::default() };
@@ -152,7 +159,7 @@ impl Api {
         }
         let counts = self.backend.pool_status(name).object;
         let namespace = counts.as_ref().map_or(SYSTEM_NAMESPACE, |pool| &*pool.namespace);
-        match call(self.pools(namespace).get(name)).await? {
+        match self.call(self.pools(namespace).get(name)).await? {
             Ok(pool) => Ok(pool),
             Err(status) if status.code == 404 => Err(no_such_pool(name)),
             Err(status) => Err(refused(name, &status)),
@@ -166,14 +173,14 @@ impl Api {
         let (name, spec) = (&request.name, PoolSpec::from(request));
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            let written = match call(pools.get(name)).await? {
+            let written = match self.call(pools.get(name)).await? {
                 Ok(found) if found.spec == spec && found.metadata.deletion_timestamp.is_none() => return Ok(found),
                 Ok(mut found) => {
                     found.spec = spec.clone();
-                    call(pools.replace(name, &PostParams::default(), &found)).await?
+                    self.call(pools.replace(name, &PostParams::default(), &found)).await?
                 }
                 Err(status) if status.code == 404 => {
-                    call(pools.create(&PostParams::default(), &Pool::new(name, spec.clone()))).await?
+                    self.call(pools.create(&PostParams::default(), &Pool::new(name, spec.clone()))).await?
                 }
                 Err(status) => Err(status),
             };
@@ -206,16 +213,6 @@ fn ours_counts(written: &Pool, status: &PoolStatus) -> Result<(), Failure> {
             "pool {name} is written in {SYSTEM_NAMESPACE}, where pools do not count; see --pool-namespaces of galaxy-ipam"
         ),
     }))
-}
-
-/// A call of the API server: its answer or its refusal; no answer is a failure of the request.
-async fn call<T>(call: impl Future<Output = kube::Result<T>>) -> Result<Result<T, Box<Status>>, Failure> {
-    match timeout(CALL_DEADLINE, call).await {
-        Ok(Ok(answer)) => Ok(Ok(answer)),
-        Ok(Err(kube::Error::Api(status))) => Ok(Err(status)),
-        Ok(Err(error)) => Err(Failure::server_error(format_args!("the API server cannot be asked: {error}"))),
-        Err(_) => Err(Failure::server_error(format_args!("the API server did not answer within {CALL_DEADLINE:?}"))),
-    }
 }
 
 fn no_such_pool(name: &str) -> Failure {

@@ -17,8 +17,6 @@ use super::{
     reply::{Body, Failure, answer},
 };
 
-/// How long one release may take before the answer says that it goes on: longer than a call of the cloud provider.
-const PATIENCE: Duration = Duration::from_secs(65);
 /// How many releases of one request are under way at a time.
 const AT_ONCE: usize = 64;
 /// How often a pod may have to be proved gone; between two proofs it must have come back.
@@ -51,9 +49,9 @@ pub(super) async fn release(State(api): State<Api>, Body(request): Body<ReleaseR
     api.backend.ready().map_err(Failure::server_error)?;
 
     let count = asks.len();
-    let backend = &*api.backend;
+    let (backend, patience) = (&*api.backend, api.settings.release_patience);
     let outcomes: Vec<_> = futures::stream::iter(asks)
-        .map(|(ip, key)| async move { (ip, release_one(backend, ip, key).await) })
+        .map(|(ip, key)| async move { (ip, release_one(backend, ip, key, patience).await) })
         .buffered(AT_ONCE)
         .collect()
         .await;
@@ -77,7 +75,7 @@ fn key(item: &ReleaseItem) -> Option<String> {
 }
 
 /// Releases one address. The error is the reason for the user.
-async fn release_one(backend: &dyn Backend, ip: IpAddr, key: Option<String>) -> Result<(), String> {
+async fn release_one(backend: &dyn Backend, ip: IpAddr, key: Option<String>, patience: Duration) -> Result<(), String> {
     let addr = Addr::from(ip);
     if backend.info(addr).is_none() {
         return Err(format!("{ip} is in no configured pool and nobody has it"));
@@ -86,7 +84,7 @@ async fn release_one(backend: &dyn Backend, ip: IpAddr, key: Option<String>) -> 
         return Err(format!("{ip}: none of appName, podName and poolName is given; send the entry as a list shows it"));
     };
     let ask = Ask { addr, key };
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     let late = || format!("{ip} is still being released; list it again in a while");
     let mut settled = backend.settled();
     let mut proofs = 0;
