@@ -16,6 +16,8 @@ pub(super) struct Workload {
     pub(super) gone: bool,
     /// Its live pods.
     pub(super) pods: BTreeSet<Uid>,
+    /// Of these, the ones being deleted.
+    pub(super) leaving: BTreeSet<Uid>,
     /// Holds of its pods that have no address yet.
     pub(super) holds: u32,
 }
@@ -51,7 +53,14 @@ impl Workloads {
             self.get_mut(ix).id = id.clone();
             return ix;
         }
-        let workload = Workload { id: id.clone(), view: None, gone: false, pods: BTreeSet::new(), holds: 0 };
+        let workload = Workload {
+            id: id.clone(),
+            view: None,
+            gone: false,
+            pods: BTreeSet::new(),
+            leaving: BTreeSet::new(),
+            holds: 0,
+        };
         let ix = match self.vacant.pop() {
             Some(ix) => {
                 self.all[ix as usize] = Some(workload);

@@ -169,7 +169,7 @@ impl Ledger {
 
     /// Pods of the workload that are being deleted on a node that may still run them.
     pub(super) fn stuck_pods(&self, ix: WorkloadIx) -> impl Iterator<Item = &Pod> + '_ {
-        let pods = self.workloads.get(ix).pods.iter().filter_map(|uid| self.pods.get(uid));
+        let pods = self.workloads.get(ix).leaving.iter().filter_map(|uid| self.pods.get(uid));
         pods.filter(|pod| self.is_stuck(pod))
     }
 

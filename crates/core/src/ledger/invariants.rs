@@ -79,6 +79,8 @@ impl Ledger {
             }
             if let Some(ix) = pod.workload {
                 assert!(self.workloads.get(ix).pods.contains(uid), "pod {uid} in its workload");
+                let leaving = self.workloads.get(ix).leaving.contains(uid);
+                assert_eq!(leaving, pod.view.deletion_deadline.is_some(), "pod {uid} among those leaving");
             }
             assert_eq!(
                 self.waiting.contains(uid),

@@ -175,7 +175,7 @@ impl Ledger {
             return;
         }
         let counts = self.table.counts_of_workload(ix);
-        if counts.kept == 0 && counts.spare == 0 {
+        if counts.trimmable == 0 && counts.spare == 0 {
             return;
         }
         let (replicas, allowed) = match &workload.view {
@@ -185,36 +185,30 @@ impl Ledger {
             }
             None => (0, 0),
         };
-        let mut spares = counts.spare;
-        let target = if replicas == 0 || scaled_down { 0 } else { allowed.min(spares) };
-        let mut slots: Vec<Slot> = self.table.slots_of_workload(ix).collect();
-        if spares > target {
-            let marked = |this: &Self, slot: &Slot| this.table.at(*slot).claim.as_ref().is_some_and(|c| c.spare);
-            for slot in slots.iter().copied().filter(|slot| marked(self, slot)).collect::<Vec<_>>() {
-                if spares == target {
-                    break;
-                }
-                spares -= 1;
-                let claim = self.table.at(slot).claim.clone().map(|claim| Claim { spare: false, ..claim });
-                self.set_claim(now, slot, claim);
-            }
+        let target = if replicas == 0 || scaled_down { 0 } else { allowed.min(counts.spare) };
+        if counts.spare > target {
+            self.unmark(now, ix, counts.spare - target);
         }
-        let mut surplus = counts.total().saturating_sub(replicas.saturating_add(spares));
-        if self.none_keeps(ix) {
-            surplus = counts.kept;
-        }
-        if surplus == 0 {
+        let surplus = counts.total().saturating_sub(replicas.saturating_add(target));
+        let surplus = if surplus < counts.kept && self.none_keeps(ix) { counts.kept } else { surplus };
+        if surplus.min(counts.trimmable) == 0 {
             return;
         }
         let age = |this: &Self, slot: Slot| this.table.at(slot).claim.as_ref().map(|c| (c.spare, c.updated_at));
-        slots.retain(|&slot| self.may_trim(slot));
+        let mut slots: Vec<Slot> = self.table.all_kept_for_workload(ix).filter(|&slot| self.may_trim(slot)).collect();
         slots.sort_by_key(|&slot| age(self, slot));
-        for slot in slots {
-            if surplus == 0 {
-                break;
-            }
-            surplus -= 1;
+        for slot in slots.into_iter().take(surplus as usize) {
             self.free(now, slot);
+        }
+    }
+
+    /// Takes the mark of the spare off `count` addresses.
+    fn unmark(&mut self, now: Time, ix: WorkloadIx, count: u32) {
+        let marked = |slot: &Slot| self.table.at(*slot).claim.as_ref().is_some_and(|claim| claim.spare);
+        let slots: Vec<Slot> = self.table.slots_of_workload(ix).filter(marked).take(count as usize).collect();
+        for slot in slots {
+            let claim = self.table.at(slot).claim.clone().map(|claim| Claim { spare: false, ..claim });
+            self.set_claim(now, slot, claim);
         }
     }
 

@@ -39,6 +39,9 @@ impl Ledger {
         self.resolve(now, &uid);
         let Some(pod) = self.pods.get(&uid) else { return };
         let view = &pod.view;
+        if let (Some(ix), Some(_)) = (pod.workload, view.deletion_deadline) {
+            self.workloads.get_mut(ix).leaving.insert(uid.clone());
+        }
         let refused_anew = pod.hold.as_ref().is_some_and(|hold| {
             view.version > hold.version && view.unschedulable.is_some() && view.unschedulable != hold.unschedulable
         });
@@ -129,7 +132,11 @@ impl Ledger {
         let id = match &pod.view.controller {
             None => WorkloadId::bare_pod(&namespace, &name),
             Some(c) if &*c.kind == "ReplicaSet" && &*c.group == APPS => {
-                let Some(view) = self.replica_sets.get(&c.uid) else { return };
+                let Some(view) = self.replica_sets.get(&c.uid) else {
+                    let set = c.uid.clone();
+                    self.pods.unresolved.entry(set).or_default().insert(uid.clone());
+                    return;
+                };
                 set = Some(c.uid.clone());
                 match &view.controller {
                     Some(owner) => WorkloadId::new(&owner.group, &owner.kind, &namespace, &owner.name),
@@ -139,7 +146,12 @@ impl Ledger {
             Some(c) => WorkloadId::new(&c.group, &c.kind, &namespace, &c.name),
         };
         let ix = self.workloads.intern(&id);
-        self.workloads.get_mut(ix).pods.insert(uid.clone());
+        let leaving = pod.view.deletion_deadline.is_some();
+        let workload = self.workloads.get_mut(ix);
+        workload.pods.insert(uid.clone());
+        if leaving {
+            workload.leaving.insert(uid.clone());
+        }
         if let Some(pod) = self.pods.get_mut(uid) {
             pod.workload = Some(ix);
             pod.replica_set = set;
@@ -262,7 +274,17 @@ impl Ledger {
             self.pods.by_name.remove(&name);
         }
         if let Some(ix) = pod.workload {
-            self.workloads.get_mut(ix).pods.remove(uid);
+            let workload = self.workloads.get_mut(ix);
+            workload.pods.remove(uid);
+            workload.leaving.remove(uid);
+        }
+        if let Some(controller) = pod.view.controller.as_ref().filter(|_| pod.workload.is_none())
+            && let Some(pods) = self.pods.unresolved.get_mut(&controller.uid)
+        {
+            pods.remove(uid);
+            if pods.is_empty() {
+                self.pods.unresolved.remove(&controller.uid);
+            }
         }
         self.recount(uid);
         self.release_pod(now, uid, Some(policy), finished);

@@ -1,6 +1,6 @@
 //! Pods that want addresses: slim records with what the scheduler was told about them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use super::entry::{Sym, WorkloadIx};
 use super::ids::{Str, Time, Uid};
@@ -96,6 +96,8 @@ pub(super) struct Refused {
 pub(super) struct Pods {
     pub(super) by_uid: HashMap<Uid, Pod>,
     pub(super) by_name: HashMap<(Str, Str), Uid>,
+    /// Pods whose ReplicaSet is not known yet, by its uid.
+    pub(super) unresolved: HashMap<Uid, BTreeSet<Uid>>,
     gone: HashMap<Uid, Time>,
     gone_order: VecDeque<(Time, Uid)>,
 }

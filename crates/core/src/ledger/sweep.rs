@@ -30,7 +30,7 @@ impl Ledger {
                         // An old record without a uid: the pod of that name, if it is alive, will be adopted.
                         None => Uid::from(""),
                     };
-                    if self.pods.get(&uid).is_none_or(|pod| pod.missing) {
+                    if self.pods.get(&uid).is_none() {
                         doubts.push(Doubt::Pod(PodRef { namespace, name: name.into(), uid }));
                     }
                 }
@@ -45,12 +45,7 @@ impl Ledger {
                 State::Reserved | State::Quarantined | State::Admin => {}
             }
         }
-        for pod in self.pods.by_uid.values().filter(|pod| pod.missing) {
-            let doubt = Doubt::Pod(pod.reference());
-            if !doubts.contains(&doubt) {
-                doubts.push(doubt);
-            }
-        }
+        doubts.extend(self.pods.by_uid.values().filter(|pod| pod.missing).map(|pod| Doubt::Pod(pod.reference())));
         kinds.sort();
         kinds.dedup();
         for id in kinds {
@@ -82,9 +77,7 @@ impl Ledger {
                 (pod.view.policy != ReleasePolicy::Default && self.pool_size(pod).is_none()).then_some(())
             };
             // Pods on their way out are no surplus.
-            let leaving = workload.pods.iter().filter_map(|uid| self.pods.get(uid));
-            let leaving = leaving.filter(|pod| pod.view.deletion_deadline.is_some()).count() as u32;
-            let bound = self.table.counts_of_workload(ix).bound.saturating_sub(leaving);
+            let bound = self.table.counts_of_workload(ix).bound.saturating_sub(workload.leaving.len() as u32);
             let limit = view.replicas.unwrap_or(0) + self.spare_allowance(view, self.stuck_pods(ix).next().is_some());
             if bound > limit && view.replicas.is_some_and(|n| n > 0) && workload.pods.iter().find_map(keeping).is_some()
             {

@@ -9,6 +9,7 @@ use super::entry::{Claim, Entry, Slot, Sym, WorkloadIx};
 use super::ids::{Str, Time, Uid};
 use super::record::State;
 use crate::addr::Addr;
+use crate::policy::ReleasePolicy;
 
 /// Interned names.
 #[derive(Default)]
@@ -47,11 +48,17 @@ pub(super) struct Counts {
     pub(super) kept: u32,
     /// Of both, those marked as spare.
     pub(super) spare: u32,
+    /// Of those kept, the ones a smaller workload gives up: reserved, and not by policy never.
+    pub(super) trimmable: u32,
 }
 
 impl Counts {
     pub(super) fn total(self) -> u32 {
         self.bound + self.kept
+    }
+
+    fn is_trimmable(claim: &Claim) -> bool {
+        claim.state == State::Reserved && claim.policy != ReleasePolicy::Never
     }
 
     fn add(&mut self, claim: &Claim) {
@@ -61,6 +68,7 @@ impl Counts {
             State::Admin => return,
         }
         self.spare += u32::from(claim.spare);
+        self.trimmable += u32::from(Counts::is_trimmable(claim));
     }
 
     fn remove(&mut self, claim: &Claim) {
@@ -70,6 +78,7 @@ impl Counts {
             State::Admin => return,
         }
         self.spare -= u32::from(claim.spare);
+        self.trimmable -= u32::from(Counts::is_trimmable(claim));
     }
 }
 
@@ -238,6 +247,12 @@ impl Table {
     pub(super) fn kept_for_workload(&self, workload: WorkloadIx, net: u32) -> impl Iterator<Item = Slot> + '_ {
         let all = (workload, net, Time(i64::MIN), 0)..=(workload, net, Time(i64::MAX), Slot::MAX);
         self.kept_for_workload.range(all).rev().map(|&(_, _, _, slot)| slot)
+    }
+
+    /// Kept for any pod of the workload.
+    pub(super) fn all_kept_for_workload(&self, workload: WorkloadIx) -> impl Iterator<Item = Slot> + '_ {
+        let all = (workload, 0, Time(i64::MIN), 0)..=(workload, u32::MAX, Time(i64::MAX), Slot::MAX);
+        self.kept_for_workload.range(all).map(|&(_, _, _, slot)| slot)
     }
 
     /// Kept for any pod of the named pool in one pool of the topology, the newest first.

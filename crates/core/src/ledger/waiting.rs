@@ -34,6 +34,7 @@ pub(super) enum Timer {
 
 /// Supply events within this time are looked at together.
 const WAKE_DELAY_MICROS: i64 = 5_000;
+const WAKE_DELAY_PER_POD_MICROS: i64 = 20;
 /// The condition of a refused pod is written this long after the answer, never from within filter.
 const REPORT_DELAY_MICROS: i64 = 300_000;
 /// Pre-allocation waits this long for woken pods, in seconds.
@@ -46,7 +47,9 @@ impl Ledger {
     pub(super) fn more_supply(&mut self, now: Time) {
         if !self.supply && self.active && (!self.waiting.is_empty() || !self.shortfall.is_empty()) {
             self.supply = true;
-            self.timers.insert((now.plus_micros(WAKE_DELAY_MICROS), Timer::Wakes));
+            // Many waiting pods are looked at less often.
+            let delay = WAKE_DELAY_MICROS + WAKE_DELAY_PER_POD_MICROS * self.waiting.len() as i64;
+            self.timers.insert((now.plus_micros(delay), Timer::Wakes));
         }
     }
 
