@@ -221,6 +221,7 @@ impl Ledger {
         for uid in self.pods.by_uid.keys().cloned().collect::<Vec<_>>() {
             self.end_bind(&uid, Err("no longer the leader".to_owned()));
             self.set_hold(&uid, None);
+            self.accepted(&uid);
         }
         self.waiting.clear();
         self.timers.clear();
