@@ -1,12 +1,17 @@
 //! What the API needs of the service.
 
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 use galaxy_api::Pool;
 use galaxy_core::{
     Addr,
     ledger::{AddressInfo, PodRef, PoolStatus, ReleaseRequest, ReleaseStep, Uid},
 };
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 
 use crate::metrics::Snapshot;
 
@@ -25,9 +30,6 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// What is missing.
     fn synced(&self) -> Result<(), String>;
-
-    /// One address; none if it is neither configured nor has an object.
-    fn info(&self, addr: Addr) -> Option<AddressInfo>;
 
     /// Calls `visit` with every address that has an object, in ascending order, under the ledger's lock.
     fn each_address(&self, visit: &mut dyn FnMut(AddressInfo));
@@ -61,4 +63,20 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The numbers for a scrape.
     fn snapshot(&self) -> Snapshot;
+}
+
+/// How long to wait for a word that something has settled before looking again.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// Waits until it is worth looking again. False once the deadline has passed or the service stops.
+///
+/// The receiver must be older than the last look, so that a change in between is not missed.
+pub(super) async fn change(settled: &mut watch::Receiver<u64>, deadline: Instant) -> bool {
+    if Instant::now() >= deadline {
+        return false;
+    }
+    match timeout_at(deadline.min(Instant::now() + LOOK_AGAIN), settled.changed()).await {
+        Ok(changed) => changed.is_ok(),
+        Err(_) => true,
+    }
 }

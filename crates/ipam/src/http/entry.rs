@@ -21,14 +21,15 @@ pub(super) struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// The parts of an address; all empty if nobody has it.
+    /// The parts of an address, as [`galaxy_core::ledger::Record::fip_key`] puts them together; all empty if nobody has it.
     pub(super) fn of(info: &'a AddressInfo) -> Self {
-        if let Some(key) = &info.key {
-            return FipKey::parse(key).into();
-        }
         let pool = info.pool.as_deref().unwrap_or("");
-        let Some(workload) = info.workload.as_ref().filter(|_| info.pod_name.is_some() || pool.is_empty()) else {
-            return FipKey { pool: Some(pool.to_owned()).filter(|pool| !pool.is_empty()), ..FipKey::default() }.into();
+        let Some(workload) = &info.workload else {
+            return match (pool, &info.key) {
+                ("", Some(key)) => FipKey::parse(key).into(),
+                ("", None) => FipKey::default().into(),
+                (pool, _) => FipKey::for_pool(pool).into(),
+            };
         };
         let pod = info.pod_name.as_deref().unwrap_or("");
         let bare = workload.model() == Model::Bare;

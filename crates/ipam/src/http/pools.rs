@@ -18,10 +18,11 @@ use kube::{
     api::{DeleteParams, PostParams, Preconditions},
     core::response::Status,
 };
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::{
     Api,
+    backend::change,
     reply::{Body, Failure, answer},
 };
 
@@ -83,11 +84,7 @@ pub(super) async fn set(State(api): State<Api>, Body(request): Body<PoolRequest>
 
     let deadline = Instant::now() + api.settings.fill_patience;
     let mut status = status;
-    while status.settling {
-        // Late, or the service stops: the answer then says how far it came.
-        if !matches!(timeout_at(deadline, settled.changed()).await, Ok(Ok(()))) {
-            break;
-        }
+    while status.settling && change(&mut settled, deadline).await {
         status = api.backend.pool_status(&request.name);
     }
     let real = u64::from(status.used) + u64::from(status.reserved);

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Api, Backend,
+    backend::change,
     reply::{Body, Failure, answer},
 };
 
@@ -77,9 +78,6 @@ fn key(item: &ReleaseItem) -> Option<String> {
 /// Releases one address. The error is the reason for the user.
 async fn release_one(backend: &dyn Backend, ip: IpAddr, key: Option<String>, patience: Duration) -> Result<(), String> {
     let addr = Addr::from(ip);
-    if backend.info(addr).is_none() {
-        return Err(format!("{ip} is in no configured pool and nobody has it"));
-    }
     let Some(key) = key else {
         return Err(format!("{ip}: none of appName, podName and poolName is given; send the entry as a list shows it"));
     };
@@ -105,8 +103,9 @@ async fn release_one(backend: &dyn Backend, ip: IpAddr, key: Option<String>, pat
                 return Err(format!("{ip}: pod {}/{} keeps coming back; try again", pod.namespace, pod.name));
             }
             ReleaseStep::Wait => {
-                // The receiver is older than the step, so a change in between is not missed. It ends with the service.
-                timeout_at(deadline, settled.changed()).await.map_err(|_| late())?.map_err(|_| late())?;
+                if !change(&mut settled, deadline).await {
+                    return Err(late());
+                }
                 backend.release_poll(addr)
             }
         };

@@ -1,6 +1,7 @@
 //! The HTTP API as a client sees it, over a service whose answers the tests set.
 
 mod docs;
+mod ledger;
 mod list;
 mod pools;
 mod release;

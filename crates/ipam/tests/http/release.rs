@@ -71,6 +71,8 @@ async fn what_is_not_released_comes_with_a_reason_each() {
     }
     let refused = ReleaseStep::Refused("10.0.0.2: pod shop/cart-2 (uid u-2) is running".to_owned());
     site.shelf.things().steps.insert(addr("10.0.0.2"), [refused].into());
+    let unknown = ReleaseStep::Refused("10.0.0.9 is in no configured pool and has no FloatingIP".to_owned());
+    site.shelf.things().steps.insert(addr("10.0.0.9"), [unknown].into());
     let item = |host: u32| json!({"ip": format!("10.0.0.{host}"), "namespace": "shop", "appName": "cart", "podName": format!("cart-{host}")});
     let body = json!({"ips": [item(1), item(2), item(9), {"ip": "10.0.0.3", "namespace": "shop"}, item(4)]});
     let answer = site.post("/v1/ip", body.to_string()).await;
@@ -83,13 +85,13 @@ async fn what_is_not_released_comes_with_a_reason_each() {
             "unreleased": ["10.0.0.2", "10.0.0.9", "10.0.0.3"],
             "reasons": [
                 "10.0.0.2: pod shop/cart-2 (uid u-2) is running",
-                "10.0.0.9 is in no configured pool and nobody has it",
+                "10.0.0.9 is in no configured pool and has no FloatingIP",
                 "10.0.0.3: none of appName, podName and poolName is given; send the entry as a list shows it",
             ],
         })
     );
     let asked: Vec<_> = site.shelf.things().asked.iter().map(|ask| ask.addr).collect();
-    assert_eq!(asked, ["10.0.0.1", "10.0.0.2", "10.0.0.4"].map(addr));
+    assert_eq!(asked, ["10.0.0.1", "10.0.0.2", "10.0.0.9", "10.0.0.4"].map(addr));
 }
 
 #[tokio::test]
@@ -172,7 +174,7 @@ async fn a_release_that_takes_too_long_goes_on_without_the_client() {
     let release_patience = Duration::from_millis(20);
     let site = Site::with(Settings { release_patience, ..Settings::default() }).await;
     site.shelf.give("10.0.0.1", "sts_shop_cart_cart-2", Immutable);
-    site.shelf.things().steps.insert(addr("10.0.0.1"), [ReleaseStep::Wait].into());
+    site.shelf.things().steps.insert(addr("10.0.0.1"), vec![ReleaseStep::Wait; 100].into());
     let body = r#"{"ips":[{"ip":"10.0.0.1","namespace":"shop","appName":"cart","podName":"cart-2"}]}"#;
     let answer = site.post("/v1/ip", body).await;
     assert_eq!(answer.json()["reasons"], json!(["10.0.0.1 is still being released; list it again in a while"]));

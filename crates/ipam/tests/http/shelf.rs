@@ -144,10 +144,6 @@ impl Backend for Shelf {
         self.things().synced.clone()
     }
 
-    fn info(&self, addr: Addr) -> Option<AddressInfo> {
-        self.things().addresses.get(&addr).cloned()
-    }
-
     fn each_address(&self, visit: &mut dyn FnMut(AddressInfo)) {
         self.things().addresses.values().filter(|info| info.state.is_some()).cloned().for_each(visit);
     }
