@@ -234,13 +234,7 @@ pub(super) fn stored(resource: &Resource, mut value: Value) -> Value {
 /// # Errors
 /// 400 if it says it is something else.
 pub(super) fn check_type(resource: &Resource, value: &mut Value) -> Result<(), Status> {
-    if !value.is_object() {
-        return Err(Status::bad_request(format!(
-            "the body of the request must be a {} object, not a JSON {}",
-            resource.kind,
-            super::status::type_name(value)
-        )));
-    }
+    check_shape(value, &resource.kind)?;
     for (member, expected) in [("apiVersion", resource.api_version()), ("kind", resource.kind.clone())] {
         match object::text(value, &format!("/{member}")) {
             "" => value[member] = expected.into(),
@@ -251,6 +245,25 @@ pub(super) fn check_type(resource: &Resource, value: &mut Value) -> Result<(), S
                 )));
             }
         }
+    }
+    Ok(())
+}
+
+/// Whether the value is an object with object metadata, if any.
+///
+/// # Errors
+/// 400 if not.
+pub(super) fn check_shape(value: &Value, kind: &str) -> Result<(), Status> {
+    let meta = &value["metadata"];
+    let found = super::status::type_name;
+    if !value.is_object() {
+        return Err(Status::bad_request(format!(
+            "the body of the request must be a {kind} object, not a JSON {}",
+            found(value)
+        )));
+    }
+    if !meta.is_object() && !meta.is_null() {
+        return Err(Status::bad_request(format!("metadata of a {kind} must be an object, not a JSON {}", found(meta))));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     Status,
-    api::{Op, Reply},
+    api::{self, Op, Reply},
     apply,
     object::{self, meta_mut},
     strategic,
@@ -23,12 +23,7 @@ impl Op<'_> {
         let (_, stored) = self.existing()?;
         let old = self.served(&stored);
         let mut value = self.patched(&old, &body)?;
-        if !value.is_object() {
-            return Err(Status::bad_request(format!(
-                "the patch leaves a JSON {} where an object must be",
-                super::status::type_name(&value)
-            )));
-        }
+        api::check_shape(&value, &self.resource.kind)?;
         // A null for these means "not given", not "remove".
         let meta = meta_mut(&mut value);
         for member in ["resourceVersion", "uid"] {

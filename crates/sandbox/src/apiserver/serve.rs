@@ -117,15 +117,8 @@ async fn route(api: Arc<Api>, parts: http::request::Parts, body: Bytes) -> Resul
         Ok(form) => form,
         Err(status) => return Ok(failure(&status)),
     };
-    let outcome = call(&api, &request).await;
-    let code = match &outcome {
-        Ok(Ok(Reply::Object { code, .. })) => *code,
-        Ok(Ok(_)) => 200,
-        Ok(Err(status)) => status.code,
-        Err(Dropped) => 0,
-    };
-    api.calls.record(Answered { call: request.call, at: api.clock.now(), code, revision: api.store().revision() });
-    Ok(match outcome? {
+    let outcome = call(&api, &request).await?;
+    Ok(match outcome {
         Err(status) => failure(&status),
         Ok(Reply::Object { code, value, warnings }) => {
             let resource = {
@@ -158,8 +151,25 @@ async fn route(api: Arc<Api>, parts: http::request::Parts, body: Bytes) -> Resul
     })
 }
 
-/// Carries a request out, with the faults that apply to it.
+/// Carries a request out, with the faults that apply to it, and records it.
 pub(super) async fn call(api: &Arc<Api>, request: &Request) -> Result<Result<Reply, Status>, Dropped> {
+    let outcome = faulty(api, request).await;
+    let code = match &outcome {
+        Ok(Ok(Reply::Object { code, .. })) => *code,
+        Ok(Ok(_)) => 200,
+        Ok(Err(status)) => status.code,
+        Err(Dropped) => 0,
+    };
+    api.calls.record(Answered {
+        call: request.call.clone(),
+        at: api.clock.now(),
+        code,
+        revision: api.store().revision(),
+    });
+    outcome
+}
+
+async fn faulty(api: &Arc<Api>, request: &Request) -> Result<Result<Reply, Status>, Dropped> {
     let fault = api.faults.on_call(&request.call, request.body.as_ref());
     match fault {
         None | Some(Action::Event(_)) => Ok(api.perform(request)),
