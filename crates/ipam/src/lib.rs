@@ -1,6 +1,47 @@
-//! galaxy-ipam
+//! galaxy-ipam: gives Kubernetes pods floating IPs.
+//!
+//! ```text
+//! watch(pods, nodes, workloads, FloatingIPs, Pools, ConfigMap) ─▶ events ─┐
+//! scheduler ─ filter/prioritize/bind/preempt ────────────────────────────▶ ledger ─▶ writes ─▶ FloatingIPs, Binding
+//! users ─ HTTP API ──────────────────────────────────────────────────────┘   ▲                     │
+//!                                                                            └────── outcome ──────┘
+//! ```
+//!
+//! | module | concern |
+//! | --- | --- |
+//! | [`service`] | starts and stops it all |
+//! | [`engine`] | the ledger behind its lock, and the ways out of it |
+//! | `watch` | what happens in the cluster |
+//! | `extender` | the scheduler's calls |
+//! | [`http`] | the API for people |
+//! | `writer` | the one writer of FloatingIP objects |
+//! | `recorder`, `conditions`, `events`, `pool_status` | what people and the scheduler are told |
+//! | `sweep`, `reads` | proof that something is gone |
+//! | `config`, `crds`, `lease` | address pools, definitions, leadership |
 
+mod backend;
+mod calls;
 pub mod cli;
+pub mod clock;
 pub mod cloud;
+mod cluster_client;
+mod conditions;
+mod config;
+mod convert;
+mod crds;
+pub mod engine;
+mod events;
+mod extender;
 pub mod http;
+mod lease;
 pub mod metrics;
+mod objects;
+mod pool_status;
+mod pools;
+mod reads;
+mod recorder;
+pub mod service;
+mod sweep;
+mod waiters;
+mod watch;
+mod writer;

@@ -1,0 +1,183 @@
+//! The ledger behind its short lock, and the ways out of it.
+//!
+//! Everything that happens (a watch event, a request, the outcome of a write, the passing of time) is one call of
+//! [`Engine::with`]. What the ledger wants done comes out of its outbox under the same lock, so that writer and recorder see
+//! it in the order it was decided. The lock is never held across an await.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use galaxy_api::pod::PodView as WirePod;
+use galaxy_core::ledger::{Ledger, Notice, Outbox, Settings, Time, Uid, Write};
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::Clock;
+use crate::convert;
+use crate::metrics::Metrics;
+use crate::objects::Objects;
+use crate::waiters::{Waiter, Waiters};
+
+/// The ledger with its surroundings; shared by all tasks.
+pub struct Engine {
+    ledger: Mutex<Ledger>,
+    clock: Arc<dyn Clock>,
+    writes: mpsc::UnboundedSender<Write>,
+    notices: mpsc::UnboundedSender<Notice>,
+    progress: Arc<Waiters<Uid>>,
+    /// Grows when an address was settled or a pool changed.
+    settled: watch::Sender<u64>,
+    /// When the ledger wants to be ticked.
+    deadline: watch::Sender<Option<Time>>,
+    /// Args annotations of pods that are not bound yet: their Binding carries them on.
+    texts: Mutex<HashMap<Uid, (u64, Box<str>)>>,
+    active: AtomicBool,
+    pub(crate) objects: Objects,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// The receiving ends of an engine, for the writer and the recorder.
+pub(crate) struct Outlets {
+    pub(crate) writes: mpsc::UnboundedReceiver<Write>,
+    pub(crate) notices: mpsc::UnboundedReceiver<Notice>,
+}
+
+impl Engine {
+    /// An engine with an empty, inactive ledger.
+    pub(crate) fn new(settings: Settings, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> (Arc<Self>, Outlets) {
+        let (writes, write_outlet) = mpsc::unbounded_channel();
+        let (notices, notice_outlet) = mpsc::unbounded_channel();
+        let engine = Engine {
+            ledger: Mutex::new(Ledger::new(settings)),
+            clock,
+            writes,
+            notices,
+            progress: Arc::default(),
+            settled: watch::Sender::new(0),
+            deadline: watch::Sender::new(None),
+            texts: Mutex::default(),
+            active: AtomicBool::new(false),
+            objects: Objects::default(),
+            metrics,
+        };
+        (Arc::new(engine), Outlets { writes: write_outlet, notices: notice_outlet })
+    }
+
+    /// Calls the ledger and sends out what it wants done.
+    pub fn with<R>(&self, call: impl FnOnce(&mut Ledger, Time) -> R) -> R {
+        let mut ledger = self.lock();
+        // Inside the lock, so that the ledger's time never goes back.
+        let result = call(&mut ledger, self.clock.now());
+        let outbox = ledger.drain();
+        let deadline = ledger.next_deadline();
+        self.route(outbox);
+        self.deadline.send_if_modified(|at| std::mem::replace(at, deadline) != deadline);
+        result
+    }
+
+    /// Looks into the ledger.
+    pub fn read<R>(&self, look: impl FnOnce(&Ledger) -> R) -> R {
+        look(&self.lock())
+    }
+
+    /// The engine's clock.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// Whether this replica decides.
+    pub fn is_active(&self) -> bool {
+        self.active.load(Ordering::Acquire)
+    }
+
+    /// Starts or stops deciding.
+    pub(crate) fn set_active(&self, active: bool) {
+        self.with(|ledger, now| ledger.set_active(now, active));
+        self.active.store(active, Ordering::Release);
+        self.metrics.leader(active);
+    }
+
+    /// Grows with every settled address and every change of a pool.
+    pub fn settled(&self) -> watch::Receiver<u64> {
+        self.settled.subscribe()
+    }
+
+    /// Waits for progress of a pod's bind.
+    pub(crate) fn progress(&self, uid: Uid) -> Waiter<Uid> {
+        self.progress.wait(uid)
+    }
+
+    /// When the ledger wants to be ticked; changes as it decides.
+    pub(crate) fn deadline(&self) -> watch::Receiver<Option<Time>> {
+        self.deadline.subscribe()
+    }
+
+    /// Feeds a pod as the watch or a read shows it. Pods that want no floating address are not kept; false then.
+    pub(crate) fn pod_observed(&self, pod: &WirePod) -> bool {
+        if pod.wants_floating_ip {
+            let view = convert::pod_view(pod);
+            self.with(|ledger, now| ledger.pod_observed(now, view));
+            self.learn(pod);
+        }
+        pod.wants_floating_ip
+    }
+
+    /// Keeps what the Binding of a pod carries on, until it is bound. Call after the ledger has heard of the pod: of one
+    /// that it knows to be gone nothing is kept.
+    pub(crate) fn learn(&self, pod: &WirePod) {
+        let uid = Uid::from(pod.uid.as_str());
+        let version = pod.resource_version.parse().unwrap_or(0);
+        let text = convert::args_text(pod).filter(|_| pod.node_name.is_empty());
+        let known = text.is_some() && self.read(|ledger| ledger.knows_pod(&uid));
+        let mut texts = self.texts();
+        if texts.get(&uid).is_some_and(|(newer, _)| *newer > version) {
+            return;
+        }
+        match text.filter(|_| known) {
+            Some(text) => {
+                texts.insert(uid, (version, text.into()));
+            }
+            None => {
+                texts.remove(&uid);
+            }
+        }
+    }
+
+    /// Feeds a pod that is proved gone.
+    pub(crate) fn pod_gone(&self, uid: &Uid) {
+        self.with(|ledger, now| ledger.pod_gone(now, uid));
+        self.texts().remove(uid);
+    }
+
+    /// The args annotation of a pod that is not bound yet.
+    pub(crate) fn args_text(&self, uid: &Uid) -> Option<Box<str>> {
+        self.texts().get(uid).map(|(_, text)| text.clone())
+    }
+
+    fn route(&self, outbox: Outbox) {
+        let Outbox { writes, progress, settled, notices } = outbox;
+        // Sending fails only while everything stops.
+        for write in writes {
+            let _ = self.writes.send(write);
+        }
+        let changed = !settled.is_empty() || notices.iter().any(|notice| matches!(notice, Notice::PoolChanged(_)));
+        for notice in notices {
+            let _ = self.notices.send(notice);
+        }
+        for uid in &progress {
+            self.progress.wake(uid);
+        }
+        if changed {
+            self.settled.send_modify(|count| *count += 1);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        // Deciding on a ledger that a panic left half changed would be worse than a restart, which reloads it.
+        self.ledger.lock().expect("the ledger is in the middle of a call that panicked")
+    }
+
+    fn texts(&self) -> MutexGuard<'_, HashMap<Uid, (u64, Box<str>)>> {
+        self.texts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,27 @@
+//! galaxy-ipam, see the library.
+
+use std::process::ExitCode;
+
+use galaxy_ipam::cli::{Options, init_logging};
+use galaxy_ipam::service;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // Fails only if a provider was chosen before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let options = Options::parse_args(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    if let Err(error) = init_logging(&options) {
+        eprintln!("galaxy-ipam: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    for note in &options.notes {
+        tracing::warn!("{note}");
+    }
+    match service::run(options, service::stop_signal()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! The whole service: clients, caches, ledger, servers; started in a process of its own or inside another.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use axum::Router;
+use axum::serve::ListenerExt;
+use galaxy_api::config::FileConfig;
+use galaxy_core::ledger::Settings;
+use kube::Client;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::backend::ServiceBackend;
+use crate::calls::Backoff;
+use crate::cli::Options;
+use crate::clock::{Clock, SystemClock};
+use crate::cloud::{CloudProvider, GrpcProvider};
+use crate::config::{Configuration, Source};
+use crate::engine::{Engine, Outlets};
+use crate::events::Events;
+use crate::extender::{self, Binder};
+use crate::http;
+use crate::lease::{Candidate, Timing};
+use crate::metrics::Metrics;
+use crate::pools::PoolObjects;
+use crate::reads::Reader;
+use crate::recorder::Recorder;
+use crate::sweep;
+use crate::watch::{self as watches, CustomKinds, FloatingIps, Following, Reload, Synced};
+use crate::writer::Writer;
+use crate::{cluster_client, crds};
+
+/// How long a graceful stop waits for what is under way.
+const FINISH: Duration = Duration::from_secs(3);
+/// How long it then waits for the lease to be given up.
+const RELEASE: Duration = Duration::from_secs(1);
+
+/// Everything the service needs from outside.
+pub struct Setup {
+    /// The cluster.
+    pub client: Client,
+    /// The command line.
+    pub options: Options,
+    /// The configuration file.
+    pub file: FileConfig,
+    /// The clock that decisions are made by.
+    pub clock: Arc<dyn Clock>,
+    /// Replaces the provider that the configuration file names.
+    pub cloud: Option<Arc<dyn CloudProvider>>,
+}
+
+/// A running service. Dropping it stops it at once; [`Running::stop`] is the graceful way.
+pub struct Running {
+    /// Where the scheduler extender listens.
+    pub extender: SocketAddr,
+    /// Where the HTTP API listens.
+    pub api: SocketAddr,
+    engine: Arc<Engine>,
+    reader: Arc<Reader>,
+    stop: CancellationToken,
+    done: JoinHandle<anyhow::Result<()>>,
+}
+
+/// Runs the service of the command line until `shutdown` resolves.
+///
+/// # Errors
+/// It cannot start, or lost its leadership.
+pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let file = read_file(&options.config)?;
+    let client = cluster_client::connect(&options).await?;
+    let clock = Arc::new(SystemClock::start());
+    let mut running = start(Setup { client, options, file, clock, cloud: None }).await?;
+    tokio::select! {
+        () = shutdown => {
+            tracing::info!("stopping");
+            running.stop().await
+        }
+        ended = &mut running.done => ended.context("the service broke off")?,
+    }
+}
+
+/// The configuration file; the defaults if there is none.
+fn read_file(path: &Path) -> anyhow::Result<FileConfig> {
+    match std::fs::read(path) {
+        Ok(json) => FileConfig::parse(&json).with_context(|| format!("{}", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            tracing::info!(path = %path.display(), "no configuration file; the defaults apply");
+            Ok(FileConfig::default())
+        }
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+    }
+}
+
+/// Starts the service and returns once its ports are open; caches, leadership and configuration follow in the background.
+///
+/// # Errors
+/// A port is taken, or the pools or the cloud provider of the configuration file make no sense.
+pub async fn start(setup: Setup) -> anyhow::Result<Running> {
+    let Setup { client, options, file, clock, cloud } = setup;
+    let metrics = Arc::new(Metrics::new());
+    let cloud = match (cloud, &file.cloud_provider_addr) {
+        (Some(cloud), _) => Some(cloud),
+        (None, Some(address)) => Some(Arc::new(GrpcProvider::new(address, metrics.clone())?) as Arc<dyn CloudProvider>),
+        (None, None) => None,
+    };
+    let settings = Settings {
+        reuse_delay_secs: seconds(options.reuse_delay),
+        quarantine_secs: seconds(options.quarantine),
+        cloud: cloud.is_some(),
+        ..Settings::default()
+    };
+    let (engine, outlets) = Engine::new(settings, clock, metrics.clone());
+    let kinds = CustomKinds::new(engine.clone(), client.clone());
+    let reader = Reader::new(engine.clone(), client.clone(), kinds.clone());
+    let identity = format!("{}_{}", host_name(), uuid::Uuid::new_v4());
+    let (events, event_writer) = Events::new(client.clone(), identity.clone());
+    let configuration = Configuration::new(engine.clone(), events.clone());
+    if let Some(pools) = file.pools.clone() {
+        configuration.apply(pools).map_err(anyhow::Error::msg).context("floatingips of the configuration file")?;
+    }
+    let finishing = TaskTracker::new();
+    let binder = Binder::new(engine.clone(), client.clone(), reader.clone(), finishing.clone());
+    let backend = Arc::new(ServiceBackend::new(
+        engine.clone(),
+        reader.clone(),
+        configuration.clone(),
+        options.pool_namespaces.clone(),
+    ));
+
+    let extender_listener = listen(options.bind, options.port).await?;
+    let api_listener = listen(options.bind, options.api_port).await?;
+    let (extender, api) = (extender_listener.local_addr()?, api_listener.local_addr()?);
+    let stop = CancellationToken::new();
+    let health = http::health_router(backend.clone());
+    let extender_router = extender::router(engine.clone(), binder).merge(health);
+    let api_settings = http::Settings { swagger_page: options.swagger, ..http::Settings::default() };
+    let api_router = http::router(backend.clone(), client.clone(), metrics, api_settings);
+    tracing::info!(%extender, %api, version = env!("CARGO_PKG_VERSION"), "galaxy-ipam listens");
+
+    let mut endless = JoinSet::new();
+    endless.spawn(serve(extender_listener, extender_router, stop.clone()));
+    endless.spawn(serve(api_listener, api_router, stop.clone()));
+    endless.spawn(event_writer);
+    let service = Service {
+        client,
+        options,
+        file,
+        engine: engine.clone(),
+        reader: reader.clone(),
+        kinds,
+        events,
+        configuration,
+        backend,
+        cloud,
+        identity,
+        finishing,
+        endless,
+        stop: stop.clone(),
+    };
+    let done = tokio::spawn(service.run(outlets));
+    Ok(Running { extender, api, engine, reader, stop, done })
+}
+
+impl Running {
+    /// The ledger and what is around it.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Returns once the service decides, within `patience` of real time.
+    ///
+    /// # Errors
+    /// What it still lacks then.
+    pub async fn ready(&self, patience: Duration) -> Result<(), String> {
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            match self.engine.read(|ledger| ledger.readiness()) {
+                Ok(()) => return Ok(()),
+                Err(lacking) if tokio::time::Instant::now() >= deadline => return Err(lacking.to_owned()),
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    }
+
+    /// Sweeps now, without waiting for the interval.
+    pub async fn sweep(&self) {
+        sweep::sweep_once(&self.engine, &self.reader).await;
+    }
+
+    /// Stops: no new requests, what is under way is finished (within 3 s), the lease is given up.
+    ///
+    /// # Errors
+    /// The service had broken off before.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        (&mut self.done).await.context("the service broke off")?
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// The parts that run in the background.
+struct Service {
+    client: Client,
+    options: Options,
+    file: FileConfig,
+    engine: Arc<Engine>,
+    reader: Arc<Reader>,
+    kinds: Arc<CustomKinds>,
+    events: Events,
+    configuration: Arc<Configuration>,
+    backend: Arc<ServiceBackend>,
+    cloud: Option<Arc<dyn CloudProvider>>,
+    identity: String,
+    /// What has to be finished at a stop.
+    finishing: TaskTracker,
+    /// What runs until the end.
+    endless: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+impl Service {
+    async fn run(mut self, outlets: Outlets) -> anyhow::Result<()> {
+        let stop = self.stop.clone();
+        let mut candidate = self.options.leader_elect.then(|| self.candidate());
+        let result = tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            result = self.work(outlets, &mut candidate) => result,
+        };
+        // From here on nobody is told to come again, and nothing new begins.
+        stop.cancel();
+        self.finishing.close();
+        if tokio::time::timeout(FINISH, self.finishing.wait()).await.is_err() {
+            tracing::warn!(tasks = self.finishing.len(), "not all that was under way could be finished in time");
+        }
+        // Leadership ends before the lease does.
+        let led = self.engine.is_active();
+        self.engine.set_active(false);
+        if let Some(candidate) = candidate.filter(|_| led) {
+            // Unreleased it expires.
+            let _ = tokio::time::timeout(RELEASE, candidate.release()).await;
+        }
+        self.endless.shutdown().await;
+        result
+    }
+
+    /// Starts everything and keeps it; returns only when it cannot go on.
+    async fn work(&mut self, outlets: Outlets, candidate: &mut Option<Candidate>) -> anyhow::Result<()> {
+        self.definitions().await;
+        let pools = Arc::new(PoolObjects::default());
+        let writer = Writer::new(self.engine.clone(), self.client.clone(), self.cloud.clone());
+        self.endless.spawn(writer.run(outlets.writes, self.finishing.clone()));
+        let recorder = Recorder::new(
+            &self.engine,
+            &self.client,
+            self.options.wake,
+            self.events.clone(),
+            self.kinds.clone(),
+            self.reader.clone(),
+            pools.clone(),
+        );
+        let pool_status = recorder.pools();
+        self.endless.spawn(pool_status.clone().run());
+        self.endless.spawn(recorder.run(outlets.notices, self.finishing.clone(), self.stop.clone()));
+        self.endless.spawn(sweep::tick(self.engine.clone()));
+        let interval = Duration::from_secs(u64::from(self.file.resync_interval_minutes) * 60);
+        self.endless.spawn(sweep::sweep(self.engine.clone(), self.reader.clone(), interval));
+        if self.file.pools.is_none() {
+            self.endless.spawn(watches::follow_config_map(
+                self.client.clone(),
+                self.configuration.clone(),
+                Source::of(&self.file),
+                self.engine.metrics.clone(),
+            ));
+        }
+
+        let (reloads, synced) = self.watches(pools);
+        // The first list of all is loaded as a whole.
+        let (wish, loaded) = oneshot::channel();
+        reloads.send(wish).context("the watch of FloatingIPs ended")?;
+        self.caches(synced).await?;
+        loaded.await.context("the watch of FloatingIPs ended")?;
+        self.engine.with(|ledger, now| ledger.loaded(now));
+        self.backend.set_synced();
+        tracing::info!("caches are complete");
+
+        if let Some(candidate) = candidate.as_mut() {
+            tracing::info!(identity = self.identity, "waiting for the lease");
+            self.guarded(candidate.acquire()).await?;
+            // Others may have written since.
+            let (wish, loaded) = oneshot::channel();
+            reloads.send(wish).context("the watch of FloatingIPs ended")?;
+            self.guarded(loaded).await?.context("the watch of FloatingIPs ended")?;
+        }
+        self.engine.set_active(true);
+        pool_status.changed(self.engine.read(|ledger| ledger.pool_names()));
+        tracing::info!(identity = self.identity, "deciding");
+        match candidate.as_mut() {
+            Some(candidate) => {
+                self.guarded(candidate.keep()).await?;
+                bail!("leadership lost")
+            }
+            None => self.guarded(std::future::pending()).await,
+        }
+    }
+
+    /// Waits for something while nothing breaks off.
+    async fn guarded<T>(&mut self, what: impl Future<Output = T>) -> anyhow::Result<T> {
+        tokio::select! {
+            done = what => Ok(done),
+            Some(ended) = self.endless.join_next() => match ended {
+                Ok(()) => bail!("a part of the service ended"),
+                Err(error) => Err(error).context("a part of the service broke off"),
+            },
+        }
+    }
+
+    async fn definitions(&self) {
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+        while let Err(error) = crds::ensure(&self.client).await {
+            let error = format!("{error:#}");
+            tracing::warn!(error, "custom resource definitions; trying again");
+            self.backend.starting(error);
+            backoff.wait().await;
+        }
+        self.backend.starting("the caches are being filled".to_owned());
+    }
+
+    fn watches(&mut self, pools: Arc<PoolObjects>) -> (mpsc::UnboundedSender<Reload>, Vec<(String, Synced)>) {
+        let (client, metrics, engine) = (self.client.clone(), self.engine.metrics.clone(), self.engine.clone());
+        let all = |resource| Following::all(&client, resource, &metrics);
+        let tasks = &mut self.endless;
+        let mut synced = vec![
+            watches::spawn(tasks, all(watches::Nodes::resource()), watches::Nodes(engine.clone())),
+            watches::spawn(tasks, all(watches::Deployments::resource()), watches::Deployments(engine.clone())),
+            watches::spawn(tasks, all(watches::ReplicaSets::resource()), watches::ReplicaSets(engine.clone())),
+            watches::spawn(tasks, all(watches::StatefulSets::resource()), watches::StatefulSets(engine.clone())),
+            watches::spawn(
+                tasks,
+                all(watches::Pools::resource()),
+                watches::Pools {
+                    engine: engine.clone(),
+                    objects: pools,
+                    namespaces: self.options.pool_namespaces.clone(),
+                },
+            ),
+            watches::spawn(tasks, all(watches::Pods::resource()), watches::Pods(engine.clone())),
+        ];
+        let (reloads, wishes) = mpsc::unbounded_channel();
+        let (sender, listed) = watch::channel(false);
+        let following = all(FloatingIps::resource());
+        synced.push((following.resource.plural.clone(), listed));
+        tasks.spawn(async move { FloatingIps::new(engine).follow(following, wishes, sender).await });
+        (reloads, synced)
+    }
+
+    async fn caches(&mut self, synced: Vec<(String, Synced)>) -> anyhow::Result<()> {
+        let mut missing: Vec<String> = synced.iter().map(|(name, _)| name.clone()).collect();
+        for (name, mut synced) in synced {
+            self.backend.starting(format!("the caches are being filled: {}", missing.join(", ")));
+            self.guarded(async move { synced.wait_for(|synced| *synced).await.is_ok() }).await?;
+            missing.retain(|other| *other != name);
+        }
+        Ok(())
+    }
+
+    fn candidate(&self) -> Candidate {
+        let timing = Timing {
+            lease: self.options.lease_duration,
+            renew_deadline: self.options.renew_deadline,
+            retry: self.options.retry_period,
+        };
+        Candidate::new(self.client.clone(), self.identity.clone(), timing)
+    }
+}
+
+async fn listen(bind: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
+    let address = SocketAddr::new(bind, port);
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Serves until the stop, then as long as what is under way takes, but not longer than [`FINISH`]: an idle connection would
+/// keep a graceful shutdown waiting for ever.
+async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+    let listener = listener.tap_io(|stream| {
+        // Small answers must not wait for more to come.
+        let _ = stream.set_nodelay(true);
+    });
+    let finished = {
+        let stop = stop.clone();
+        async move {
+            stop.cancelled().await;
+            tokio::time::sleep(FINISH).await;
+        }
+    };
+    let server = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).into_future();
+    tokio::select! {
+        // Accept errors are retried inside.
+        _ = server => {}
+        () = finished => {}
+    }
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "galaxy-ipam".to_owned() } else { name.to_owned() }
+}
+
+/// Resolves when the process is asked to stop: SIGTERM or Ctrl-C.
+pub async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        },
+        // Without handlers the process ends by the signal itself.
+        Err(_) => std::future::pending().await,
+    }
+}
