@@ -84,7 +84,12 @@ impl Ledger {
 
     /// Every address with an owner, ascending.
     pub fn addresses(&self) -> impl Iterator<Item = AddressInfo> + '_ {
-        self.table.entries().filter(|(_, entry)| entry.claim.is_some()).map(|(_, entry)| self.describe(entry))
+        self.addresses_from(Addr::V4_MIN)
+    }
+
+    /// Every address with an owner from `first` on, ascending. Taken piece by piece, the ledger is never held for long.
+    pub fn addresses_from(&self, first: Addr) -> impl Iterator<Item = AddressInfo> + '_ {
+        self.table.entries_from(first).filter(|entry| entry.claim.is_some()).map(|entry| self.describe(entry))
     }
 
     /// `take` of all configured or owned addresses after the first `skip`, ascending, and how many there are in all.

@@ -31,8 +31,8 @@ pub trait Backend: Send + Sync + 'static {
     /// What is missing.
     fn synced(&self) -> Result<(), String>;
 
-    /// Calls `visit` with every address that has an object, in ascending order, under the ledger's lock.
-    fn each_address(&self, visit: &mut dyn FnMut(AddressInfo));
+    /// Up to `take` addresses that have an owner, from `first` on, ascending.
+    fn addresses_from(&self, first: Addr, take: usize) -> Vec<AddressInfo>;
 
     /// How many addresses are configured or have an object, and `take` of them from position `skip`, ascending.
     fn page(&self, skip: u128, take: usize) -> (u128, Vec<AddressInfo>);

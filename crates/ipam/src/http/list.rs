@@ -15,8 +15,8 @@ use super::{
     reply::{Failure, answer},
 };
 
-/// How many addresses are read at a time where some of them are to be left out.
-const CHUNK: usize = 256;
+/// How many addresses are taken from the ledger at a time, so that the scheduler never waits for a list.
+const CHUNK: usize = 1024;
 
 /// Lists addresses.
 ///
@@ -71,7 +71,7 @@ fn page(backend: &dyn Backend, query: &ListQuery) -> IpList {
         everything(backend, number, size, sort)
     } else {
         let mut found = Vec::new();
-        backend.each_address(&mut |info| {
+        each_address(backend, |info| {
             if filter.matches(&info) {
                 found.push(info);
             }
@@ -82,6 +82,17 @@ fn page(backend: &dyn Backend, query: &ListQuery) -> IpList {
     // The original reported a smaller number for pages beyond the end.
     page.number = number;
     page
+}
+
+/// Calls `visit` with every address that has an owner, ascending.
+fn each_address(backend: &dyn Backend, mut visit: impl FnMut(AddressInfo)) {
+    let mut next = Some(Addr::V4_MIN);
+    while let Some(first) = next {
+        let chunk = backend.addresses_from(first, CHUNK);
+        let last = chunk.last().filter(|_| chunk.len() == CHUNK).map(|info| info.addr);
+        next = last.and_then(|last| last.next().or((last == Addr::V4_MAX).then_some(Addr::V6_MIN)));
+        chunk.into_iter().for_each(&mut visit);
+    }
 }
 
 /// Sorts addresses that come in ascending order; equals stay so.
@@ -126,7 +137,7 @@ fn everything(backend: &dyn Backend, number: usize, size: usize, sort: Sort) -> 
 /// Sorted by something that free addresses lack: those that have it make one block, the others ("plain") another.
 fn everything_by_value(backend: &dyn Backend, number: usize, size: usize, sort: Sort) -> IpList {
     let mut valued = Vec::new();
-    backend.each_address(&mut |info| {
+    each_address(backend, |info| {
         let plain = match sort.field {
             SortField::Ip => true,
             SortField::Namespace => Parts::of(&info).namespace.is_empty(),

@@ -122,8 +122,8 @@ impl Backend for Desk {
         Ok(())
     }
 
-    fn each_address(&self, visit: &mut dyn FnMut(AddressInfo)) {
-        self.lock().ledger.addresses().for_each(visit);
+    fn addresses_from(&self, first: Addr, take: usize) -> Vec<AddressInfo> {
+        self.lock().ledger.addresses_from(first).take(take).collect()
     }
 
     fn page(&self, skip: u128, take: usize) -> (u128, Vec<AddressInfo>) {

@@ -220,6 +220,22 @@ async fn entries_say_who_has_the_address_and_whether_it_can_be_released() {
 }
 
 #[tokio::test]
+async fn long_lists_are_complete() {
+    let site = Site::new().await;
+    for n in 0..2048 {
+        site.shelf.give(&format!("10.0.{}.{}", n / 256, n % 256), &format!("sts_shop_cart_cart-{n}"), Default);
+    }
+    for (ip, n) in [("255.255.255.255", 2048), ("fd00::1", 2049), ("fd00::2", 2050)] {
+        site.shelf.give(ip, &format!("sts_shop_cart_cart-{n}"), Default);
+    }
+    let list = site.get("/v1/ip?appName=cart&size=5000").await.json();
+    let names: Vec<&str> =
+        list["content"].as_array().unwrap().iter().map(|entry| entry["podName"].as_str().unwrap()).collect();
+    assert_eq!(names, (0..2051).map(|n| format!("cart-{n}")).collect::<Vec<_>>());
+    assert_eq!(site.get("/v1/ip?keyword=cart-2050").await.json()["content"][0]["ip"], "fd00::2");
+}
+
+#[tokio::test]
 async fn json_is_indented_by_one_space() {
     let site = Site::new().await;
     site.shelf.give("10.20.5.17", "sts_shop_cart_cart-2", Immutable);

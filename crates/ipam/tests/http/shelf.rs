@@ -144,8 +144,10 @@ impl Backend for Shelf {
         self.things().synced.clone()
     }
 
-    fn each_address(&self, visit: &mut dyn FnMut(AddressInfo)) {
-        self.things().addresses.values().filter(|info| info.state.is_some()).cloned().for_each(visit);
+    fn addresses_from(&self, first: Addr, take: usize) -> Vec<AddressInfo> {
+        let things = self.things();
+        let owned = things.addresses.range(first..).map(|(_, info)| info).filter(|info| info.state.is_some());
+        owned.take(take).cloned().collect()
     }
 
     fn page(&self, skip: u128, take: usize) -> (u128, Vec<AddressInfo>) {
