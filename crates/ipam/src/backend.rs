@@ -63,8 +63,8 @@ impl Backend for ServiceBackend {
         self.lock().clone().map_or(Ok(()), Err)
     }
 
-    fn each_address(&self, visit: &mut dyn FnMut(AddressInfo)) {
-        self.engine.read(|ledger| ledger.addresses().for_each(visit));
+    fn addresses_from(&self, first: Addr, take: usize) -> Vec<AddressInfo> {
+        self.engine.read(|ledger| ledger.addresses_from(first).take(take).collect())
     }
 
     fn page(&self, skip: u128, take: usize) -> (u128, Vec<AddressInfo>) {

@@ -14,9 +14,6 @@ async fn main() -> ExitCode {
         eprintln!("galaxy-ipam: {error:#}");
         return ExitCode::FAILURE;
     }
-    for note in &options.notes {
-        tracing::warn!("{note}");
-    }
     match service::run(options, service::stop_signal()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
