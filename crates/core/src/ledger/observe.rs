@@ -115,9 +115,15 @@ impl Ledger {
 
     /// Meets a pod in a request: news if it is newer than the cache, which may lag.
     pub(super) fn meet(&mut self, now: Time, view: &PodView) {
-        let newer = self.pods.get(&view.uid).is_none_or(|pod| view.version > pod.view.version);
-        if newer {
-            self.pod_observed(now, view.clone());
+        let known = self.pods.get(&view.uid);
+        if known.is_some_and(|pod| view.version <= pod.view.version) {
+            return;
+        }
+        // What no watch has shown yet may vanish between two watches: the sweep asks unless one shows it until then.
+        let missing = known.is_none_or(|pod| pod.missing);
+        self.pod_observed(now, view.clone());
+        if let Some(pod) = self.pods.get_mut(&view.uid) {
+            pod.missing = missing;
         }
     }
 
