@@ -2,3 +2,6 @@
 
 pub mod apiserver;
 pub mod clock;
+pub mod control;
+pub mod controllers;
+pub mod scheduler;

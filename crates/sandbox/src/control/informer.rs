@@ -36,10 +36,7 @@ pub struct ObjectKey {
 impl ObjectKey {
     /// The key of `namespace`/`name`.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
+        Self { namespace: namespace.into(), name: name.into() }
     }
 
     /// The key of an object.
@@ -84,10 +81,7 @@ pub struct Informer<K> {
 
 impl<K> Clone for Informer<K> {
     fn clone(&self) -> Self {
-        Self {
-            state: self.state.clone(),
-            synced: self.synced.clone(),
-        }
+        Self { state: self.state.clone(), synced: self.synced.clone() }
     }
 }
 
@@ -221,28 +215,19 @@ where
 
     /// The object of this name.
     pub fn get(&self, key: &ObjectKey) -> Option<Arc<K>> {
-        self.state()
-            .objects
-            .get(key)
-            .map(|entry| entry.object.clone())
+        self.state().objects.get(key).map(|entry| entry.object.clone())
     }
 
     /// All objects, by key.
     pub fn all(&self) -> Vec<Arc<K>> {
-        self.state()
-            .objects
-            .values()
-            .map(|entry| entry.object.clone())
-            .collect()
+        self.state().objects.values().map(|entry| entry.object.clone()).collect()
     }
 
     /// The objects whose controller has this uid, by key.
     pub fn owned_by(&self, uid: &str) -> Vec<Arc<K>> {
         let state = self.state();
         let keys = state.owned.get(uid).into_iter().flatten();
-        keys.filter_map(|key| state.objects.get(key))
-            .map(|entry| entry.object.clone())
-            .collect()
+        keys.filter_map(|key| state.objects.get(key)).map(|entry| entry.object.clone()).collect()
     }
 
     /// Every change from now on, after an addition for each object there already is.
@@ -250,10 +235,7 @@ where
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut state = self.state();
         for entry in state.objects.values() {
-            let _ = sender.send(Change {
-                old: None,
-                new: Some(entry.object.clone()),
-            });
+            let _ = sender.send(Change { old: None, new: Some(entry.object.clone()) });
         }
         state.subscribers.push(sender);
         receiver
@@ -286,18 +268,9 @@ impl<K: Resource> State<K> {
             }
         }
         let new = Arc::new(object);
-        let entry = Entry {
-            object: new.clone(),
-            epoch: self.epoch,
-        };
-        let old = self
-            .objects
-            .insert(key.clone(), entry)
-            .map(|entry| entry.object);
-        let (before, after) = (
-            old.as_ref().and_then(|old| old.controller_uid()),
-            new.controller_uid(),
-        );
+        let entry = Entry { object: new.clone(), epoch: self.epoch };
+        let old = self.objects.insert(key.clone(), entry).map(|entry| entry.object);
+        let (before, after) = (old.as_ref().and_then(|old| old.controller_uid()), new.controller_uid());
         if before != after {
             if let Some(uid) = before {
                 self.disown(uid, &key);
@@ -318,11 +291,7 @@ impl<K: Resource> State<K> {
                 self.buried.remove(&oldest);
             }
         }
-        if self
-            .objects
-            .get(key)
-            .is_none_or(|entry| entry.object.uid() != uid)
-        {
+        if self.objects.get(key).is_none_or(|entry| entry.object.uid() != uid) {
             return;
         }
         if let Some(Entry { object, .. }) = self.objects.remove(key) {
@@ -374,26 +343,17 @@ mod tests {
             resource_version: Some(version.to_string()),
             ..ObjectMeta::default()
         };
-        ConfigMap {
-            metadata,
-            ..ConfigMap::default()
-        }
+        ConfigMap { metadata, ..ConfigMap::default() }
     }
 
     fn list(informer: &Informer<ConfigMap>, objects: &[ConfigMap]) {
         informer.apply(Event::Init);
-        objects
-            .iter()
-            .for_each(|object| informer.apply(Event::InitApply(object.clone())));
+        objects.iter().for_each(|object| informer.apply(Event::InitApply(object.clone())));
         informer.apply(Event::InitDone);
     }
 
     fn held(informer: &Informer<ConfigMap>) -> Vec<(String, u64)> {
-        informer
-            .all()
-            .iter()
-            .map(|o| (o.uid().to_owned(), o.version()))
-            .collect()
+        informer.all().iter().map(|o| (o.uid().to_owned(), o.version())).collect()
     }
 
     #[test]

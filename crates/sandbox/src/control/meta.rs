@@ -48,9 +48,7 @@ impl<K: Resource> Meta for K {
 
     fn version(&self) -> u64 {
         let version = self.meta().resource_version.as_deref();
-        version
-            .and_then(|version| version.parse().ok())
-            .unwrap_or(0)
+        version.and_then(|version| version.parse().ok()).unwrap_or(0)
     }
 
     fn controller_ref(&self) -> Option<&OwnerReference> {
@@ -72,11 +70,7 @@ impl<K: Resource> Meta for K {
     }
 
     fn annotation(&self, name: &str) -> Option<&str> {
-        self.meta()
-            .annotations
-            .as_ref()?
-            .get(name)
-            .map(String::as_str)
+        self.meta().annotations.as_ref()?.get(name).map(String::as_str)
     }
 
     fn generation(&self) -> i64 {
@@ -86,16 +80,10 @@ impl<K: Resource> Meta for K {
 
 /// Whether `labels` satisfy `selector`; an empty selector selects everything.
 pub fn selects(selector: &LabelSelector, labels: Option<&BTreeMap<String, String>>) -> bool {
-    let value = |key: &str| {
-        labels
-            .and_then(|labels| labels.get(key))
-            .map(String::as_str)
-    };
+    let value = |key: &str| labels.and_then(|labels| labels.get(key)).map(String::as_str);
     let pairs = selector.match_labels.iter().flatten();
     let terms = selector.match_expressions.iter().flatten();
-    pairs
-        .into_iter()
-        .all(|(key, wanted)| value(key) == Some(wanted))
+    pairs.into_iter().all(|(key, wanted)| value(key) == Some(wanted))
         && terms.into_iter().all(|term| {
             let values = term.values.as_deref().unwrap_or_default();
             matches_term(value(&term.key), &term.operator, values)
@@ -144,11 +132,7 @@ mod tests {
             (Some("z"), "Gt", false),
             (Some("x"), "Near", false),
         ] {
-            assert_eq!(
-                matches_term(value, operator, &some),
-                expected,
-                "{value:?} {operator}"
-            );
+            assert_eq!(matches_term(value, operator, &some), expected, "{value:?} {operator}");
         }
     }
 }

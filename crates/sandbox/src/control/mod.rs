@@ -38,21 +38,12 @@ pub struct Context {
 impl Context {
     /// A context whose tasks end with [`Context::shutdown`].
     pub fn new(client: Client, clock: Clock) -> Self {
-        Self {
-            client,
-            clock,
-            stop: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-        }
+        Self { client, clock, stop: CancellationToken::new(), tasks: TaskTracker::new() }
     }
 
     /// A context with tasks and an end of its own; the end of this one is also its end.
     pub fn child(&self) -> Self {
-        Self {
-            stop: self.stop.child_token(),
-            tasks: TaskTracker::new(),
-            ..self.clone()
-        }
+        Self { stop: self.stop.child_token(), tasks: TaskTracker::new(), ..self.clone() }
     }
 
     /// Runs `task` until it ends or the context is shut down.
@@ -62,8 +53,7 @@ impl Context {
         F::Output: Send,
     {
         let stop = self.stop.clone();
-        self.tasks
-            .spawn(async move { drop(stop.run_until_cancelled(task).await) });
+        self.tasks.spawn(async move { drop(stop.run_until_cancelled(task).await) });
     }
 
     /// Stops every task and waits until all are gone.
@@ -100,13 +90,7 @@ impl Caches {
     pub fn start(ctx: &Context) -> Self {
         fn watch<K>(ctx: &Context) -> Informer<K>
         where
-            K: kube::Resource<DynamicType = ()>
-                + Clone
-                + Debug
-                + serde::de::DeserializeOwned
-                + Send
-                + Sync
-                + 'static,
+            K: kube::Resource<DynamicType = ()> + Clone + Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
         {
             Informer::start(ctx, Api::all(ctx.client.clone()))
         }

@@ -162,10 +162,7 @@ pub async fn delete(client: &Client, cache: &Informer<Pod>, pod: &Pod, grace: Op
     let api: Api<Pod> = Api::namespaced(client.clone(), pod.ns());
     let params = DeleteParams {
         grace_period_seconds: grace,
-        preconditions: Some(Preconditions {
-            uid: Some(pod.uid().to_owned()),
-            resource_version: None,
-        }),
+        preconditions: Some(Preconditions { uid: Some(pod.uid().to_owned()), resource_version: None }),
         ..DeleteParams::default()
     };
     match api.delete(pod.name(), &params).await.map(|answer| answer.left()) {
@@ -181,7 +178,9 @@ pub async fn delete(client: &Client, cache: &Informer<Pod>, pod: &Pod, grace: Op
 /// Whether the answer says that the object asked for, by name and uid, does not exist.
 pub fn is_gone(error: &kube::Error) -> bool {
     match error {
-        kube::Error::Api(status) => status.is_not_found() || (status.is_conflict() && status.message.contains("UID in precondition")),
+        kube::Error::Api(status) => {
+            status.is_not_found() || (status.is_conflict() && status.message.contains("UID in precondition"))
+        }
         _ => false,
     }
 }
@@ -197,7 +196,14 @@ pub fn already_exists(error: &kube::Error) -> bool {
 }
 
 /// A condition for a status patch. The transition time is that of `pod`'s present condition if the status stays the same.
-pub fn condition_patch(pod: &Pod, kind: &str, status: &str, reason: Option<&str>, message: Option<&str>, now: Timestamp) -> Value {
+pub fn condition_patch(
+    pod: &Pod,
+    kind: &str,
+    status: &str,
+    reason: Option<&str>,
+    message: Option<&str>,
+    now: Timestamp,
+) -> Value {
     let present = condition(pod, kind).filter(|present| present.status == status);
     let since = present.and_then(|present| present.last_transition_time.clone());
     let mut patch = json!({

@@ -9,9 +9,7 @@ pub fn milli(quantity: &Quantity) -> i128 {
 
 fn parse(text: &str) -> Option<i128> {
     let text = text.trim();
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | '+' | '-'))
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | '+' | '-')).unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
     let (numerator, denominator): (i128, i128) = match suffix {
         "n" => (1, 1_000_000),

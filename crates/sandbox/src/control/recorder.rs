@@ -50,8 +50,15 @@ impl Recorder {
     }
 
     /// Notes that `component` did something to `object`, in the words of `reason` and `message`.
-    pub fn note<K>(&self, component: &'static str, object: &K, dt: &K::DynamicType, warning: bool, reason: &str, message: impl Into<String>)
-    where
+    pub fn note<K>(
+        &self,
+        component: &'static str,
+        object: &K,
+        dt: &K::DynamicType,
+        warning: bool,
+        reason: &str,
+        message: impl Into<String>,
+    ) where
         K: Resource,
     {
         let mut message = message.into();
@@ -74,12 +81,24 @@ impl Recorder {
     }
 
     /// [`Recorder::note`] of a normal event about a built-in kind.
-    pub fn normal<K: Resource<DynamicType = ()>>(&self, component: &'static str, object: &K, reason: &str, message: impl Into<String>) {
+    pub fn normal<K: Resource<DynamicType = ()>>(
+        &self,
+        component: &'static str,
+        object: &K,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
         self.note(component, object, &(), false, reason, message);
     }
 
     /// [`Recorder::note`] of a warning about a built-in kind.
-    pub fn warning<K: Resource<DynamicType = ()>>(&self, component: &'static str, object: &K, reason: &str, message: impl Into<String>) {
+    pub fn warning<K: Resource<DynamicType = ()>>(
+        &self,
+        component: &'static str,
+        object: &K,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
         self.note(component, object, &(), true, reason, message);
     }
 }
@@ -116,11 +135,7 @@ async fn write(mut inbox: mpsc::UnboundedReceiver<Note>, client: Client, clock: 
 
 fn event_of(note: &Note, namespace: &str, name: String, now: Time) -> Event {
     Event {
-        metadata: ObjectMeta {
-            name: Some(name),
-            namespace: Some(namespace.to_owned()),
-            ..ObjectMeta::default()
-        },
+        metadata: ObjectMeta { name: Some(name), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() },
         involved_object: ObjectReference {
             api_version: Some(note.api_version.clone()),
             kind: Some(note.kind.clone()),
@@ -135,10 +150,7 @@ fn event_of(note: &Note, namespace: &str, name: String, now: Time) -> Event {
         count: Some(1),
         first_timestamp: Some(now.clone()),
         last_timestamp: Some(now),
-        source: Some(EventSource {
-            component: Some(note.component.to_owned()),
-            host: None,
-        }),
+        source: Some(EventSource { component: Some(note.component.to_owned()), host: None }),
         reporting_component: Some(note.component.to_owned()),
         ..Event::default()
     }

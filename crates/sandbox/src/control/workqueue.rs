@@ -68,11 +68,7 @@ where
             due: HashMap::new(),
             failures: HashMap::new(),
         };
-        Self(Arc::new(Inner {
-            clock,
-            state: Mutex::new(state),
-            changed: Notify::new(),
-        }))
+        Self(Arc::new(Inner { clock, state: Mutex::new(state), changed: Notify::new() }))
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
@@ -111,10 +107,7 @@ where
                 if let Some(key) = state.take() {
                     return key;
                 }
-                state
-                    .delayed
-                    .first()
-                    .map_or(Timestamp::MAX, |(at, _)| *at)
+                state.delayed.first().map_or(Timestamp::MAX, |(at, _)| *at)
             };
             // A permit of `notify_one` is kept, so nothing that happens between the look and the wait is missed.
             tokio::select! {
@@ -219,10 +212,7 @@ mod tests {
     async fn a_key_is_taken_once_and_again_when_it_changed_meanwhile() {
         let (queue, _) = queue();
         ["a", "b", "a"].map(|key| queue.add(key.into()));
-        assert_eq!(
-            (queue.next().await, queue.next().await),
-            ("a".into(), "b".into())
-        );
+        assert_eq!((queue.next().await, queue.next().await), ("a".into(), "b".into()));
         queue.add("a".into());
         assert!(queue.state().take().is_none(), "a worker is at it");
         assert_eq!(queue.done(&"a".into(), false), None);
@@ -251,9 +241,7 @@ mod tests {
     #[test]
     fn the_pause_grows_and_is_bounded() {
         let (queue, _) = queue();
-        let pauses: Vec<_> = (0..40)
-            .filter_map(|_| queue.done(&"a".into(), true))
-            .collect();
+        let pauses: Vec<_> = (0..40).filter_map(|_| queue.done(&"a".into(), true)).collect();
         assert!(pauses.is_sorted());
         assert_eq!((pauses[0], pauses[39]), RETRY);
         queue.done(&"a".into(), false);

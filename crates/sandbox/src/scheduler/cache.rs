@@ -1,7 +1,7 @@
 //! What the scheduler knows of nodes and of the pods on them, those it has only just assigned included.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, OnceLock},
 };
 
@@ -38,18 +38,14 @@ impl PodInfo {
     pub fn anti_affinity(&self) -> &[PodAffinityTerm] {
         let affinity = self.pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref());
         let terms = affinity.and_then(|affinity| affinity.pod_anti_affinity.as_ref());
-        terms
-            .and_then(|terms| terms.required_during_scheduling_ignored_during_execution.as_deref())
-            .unwrap_or_default()
+        terms.and_then(|terms| terms.required_during_scheduling_ignored_during_execution.as_deref()).unwrap_or_default()
     }
 
     /// Terms that say near which pods it must be.
     pub fn affinity(&self) -> &[PodAffinityTerm] {
         let affinity = self.pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref());
         let terms = affinity.and_then(|affinity| affinity.pod_affinity.as_ref());
-        terms
-            .and_then(|terms| terms.required_during_scheduling_ignored_during_execution.as_deref())
-            .unwrap_or_default()
+        terms.and_then(|terms| terms.required_during_scheduling_ignored_during_execution.as_deref()).unwrap_or_default()
     }
 }
 
@@ -73,9 +69,7 @@ impl NodeInfo {
         let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
         let amounts = allocatable.into_iter().flatten();
         Self {
-            allocatable: amounts
-                .map(|(name, amount)| (name.clone(), quantity::milli(amount)))
-                .collect(),
+            allocatable: amounts.map(|(name, amount)| (name.clone(), quantity::milli(amount))).collect(),
             node,
             pods: BTreeMap::new(),
             used: BTreeMap::new(),
@@ -127,9 +121,16 @@ pub struct Cache {
     homeless: HashMap<String, Arc<PodInfo>>,
     /// Pod uid to its node and whether the API server has not confirmed it yet.
     placed: HashMap<String, (String, bool)>,
+    /// Uids of pods that keep others away.
+    avoiding: HashSet<String>,
 }
 
 impl Cache {
+    /// Whether any pod keeps others away.
+    pub fn has_avoiding(&self) -> bool {
+        !self.avoiding.is_empty()
+    }
+
     /// The nodes by name.
     pub fn nodes(&self) -> &BTreeMap<String, NodeInfo> {
         &self.nodes
@@ -184,6 +185,7 @@ impl Cache {
     pub fn remove_pod(&mut self, uid: &str) -> bool {
         let Some((node, _)) = self.placed.remove(uid) else { return false };
         self.homeless.remove(uid);
+        self.avoiding.remove(uid);
         if let Some(info) = self.nodes.get_mut(&node) {
             info.remove(uid);
         }
@@ -193,6 +195,9 @@ impl Cache {
     fn place(&mut self, pod: Arc<PodInfo>, node: &str, assumed: bool) {
         self.remove_pod(&pod.uid);
         self.placed.insert(pod.uid.clone(), (node.to_owned(), assumed));
+        if !pod.anti_affinity().is_empty() {
+            self.avoiding.insert(pod.uid.clone());
+        }
         match self.nodes.get_mut(node) {
             Some(info) => info.add(pod),
             None => {

@@ -110,8 +110,5 @@ impl ExtenderConfig {
 /// The resources that no extender wants the scheduler to count.
 pub(super) fn ignored_resources(extenders: &[ExtenderConfig]) -> BTreeSet<String> {
     let managed = extenders.iter().flat_map(|extender| &extender.managed_resources);
-    managed
-        .filter(|resource| resource.ignored_by_scheduler)
-        .map(|resource| resource.name.clone())
-        .collect()
+    managed.filter(|resource| resource.ignored_by_scheduler).map(|resource| resource.name.clone()).collect()
 }

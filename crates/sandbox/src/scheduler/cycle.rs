@@ -6,9 +6,10 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::{Binding, ObjectReference};
+use k8s_openapi::api::core::v1::{Binding, ObjectReference, Pod};
 use kube::{Api, api::PostParams, core::ObjectMeta};
 use rand::Rng;
+use serde_json::Value;
 
 use super::{
     Bound, COMPONENT, Scheduler,
@@ -19,7 +20,7 @@ use super::{
     sampling, score,
     status::Verdict,
 };
-use crate::control::{Caches, Context, meta::Meta, pods};
+use crate::control::{Caches, Context, meta::Meta};
 
 /// The longest that a Binding without an extender may take. Real time.
 const BIND_DEADLINE: Duration = Duration::from_secs(10);
@@ -66,11 +67,12 @@ impl Scheduler {
             feasible = self.ask_extenders(pod, feasible, &mut refusals).await?;
         }
         let nodes: Vec<&NodeInfo> = feasible.iter().filter_map(|name| self.cache.nodes().get(name)).collect();
-        match nodes.len() {
-            0 => Err(Failure::Unschedulable(refusals)),
-            1 => Ok(nodes[0].name().to_owned()),
-            _ => Ok(self.best(pod, &nodes).await),
-        }
+        let best = match nodes.len() {
+            0 => return Err(Failure::Unschedulable(refusals)),
+            1 => return Ok(nodes[0].name().to_owned()),
+            _ => self.best(pod, &nodes).await,
+        };
+        Ok(best[self.rng.random_range(0..best.len())].clone())
     }
 
     /// The node that room was made on for this pod, if it can take the pod now.
@@ -82,9 +84,7 @@ impl Scheduler {
         if filter.check(node, &self.nominated_to(node.name(), pod)).is_err() {
             return Vec::new();
         }
-        let passed = self
-            .ask_extenders(pod, vec![node.name().to_owned()], &mut BTreeMap::new())
-            .await;
+        let passed = self.ask_extenders(pod, vec![node.name().to_owned()], &mut BTreeMap::new()).await;
         passed.unwrap_or_default()
     }
 
@@ -115,9 +115,8 @@ impl Scheduler {
     /// Pods at least as important that room was made for on this node.
     fn nominated_to(&self, node: &str, pod: &PodInfo) -> Vec<&PodInfo> {
         let all = self.nominated.values();
-        let others = all.filter(|(nominated, other)| {
-            nominated == node && other.uid != pod.uid && other.priority >= pod.priority
-        });
+        let others = all
+            .filter(|(nominated, other)| nominated == node && other.uid != pod.uid && other.priority >= pod.priority);
         others.map(|(_, other)| &**other).collect()
     }
 
@@ -168,8 +167,8 @@ impl Scheduler {
         Ok(feasible)
     }
 
-    /// The node with the most points, by lot among equals.
-    async fn best(&mut self, pod: &PodInfo, nodes: &[&NodeInfo]) -> String {
+    /// The nodes with the most points; at least one if there are nodes.
+    async fn best(&self, pod: &PodInfo, nodes: &[&NodeInfo]) -> Vec<String> {
         let mut extra: HashMap<String, i64> = HashMap::new();
         for extender in &self.extenders {
             if extender.config.prioritize_verb.is_empty() || !extender.is_interested(&pod.pod) {
@@ -188,12 +187,8 @@ impl Scheduler {
             .map(|(node, score)| (score + extra.get(node.name()).copied().unwrap_or(0), node.name()))
             .collect();
         let top = totals.iter().map(|(score, _)| *score).max().unwrap_or(0);
-        let tops: Vec<&str> = totals
-            .iter()
-            .filter(|(score, _)| *score == top)
-            .map(|(_, name)| *name)
-            .collect();
-        tops[self.rng.random_range(0..tops.len())].to_owned()
+        let best = totals.iter().filter(|(score, _)| *score == top);
+        best.map(|(_, name)| (*name).to_owned()).collect()
     }
 
     fn bind(&mut self, pod: Arc<PodInfo>, node: String) {
@@ -212,19 +207,17 @@ impl Scheduler {
 
     /// Puts back a pod about which nothing could be decided.
     pub(super) fn error(&mut self, pod: &PodInfo, message: String) {
+        // A pod that is gone, or seen bound although the answer was lost, needs nothing more.
+        if self.queue.place(&pod.uid).is_none() {
+            return;
+        }
         self.queue.failed(&pod.uid, self.ctx.clock.now());
         self.tell(pod, "SchedulerError", message, None);
     }
 
     async fn unschedulable(&mut self, pod: &Arc<PodInfo>, refusals: &BTreeMap<String, Refusal>) {
         let plugins: BTreeSet<Plugin> = refusals.values().map(|refusal| refusal.plugin).collect();
-        let attempt = Attempt {
-            pod,
-            cache: &self.cache,
-            ignored: &self.ignored,
-            refusals,
-            extenders: &self.extenders,
-        };
+        let attempt = Attempt { pod, cache: &self.cache, ignored: &self.ignored, refusals, extenders: &self.extenders };
         let mut message = summary(self.cache.nodes().len(), refusals);
         let nominated = match attempt.run(&mut self.rng).await {
             Outcome::NotNow(reason) => {
@@ -273,12 +266,7 @@ impl Scheduler {
     fn tell(&self, pod: &PodInfo, reason: &'static str, message: String, nominated: Option<String>) {
         let recorder = &self.caches.recorder;
         recorder.warning(COMPONENT, &*pod.pod, "FailedScheduling", message.as_str());
-        self.status.write(Verdict {
-            pod: pod.pod.clone(),
-            reason,
-            message,
-            nominated,
-        });
+        self.status.write(Verdict { pod: pod.pod.clone(), reason, message, nominated });
     }
 }
 
@@ -302,13 +290,11 @@ async fn bind(ctx: &Context, binder: Option<&Extender>, pod: &PodInfo, node: &st
             ..ObjectReference::default()
         },
     };
-    let api: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(ctx.client.clone(), pod.pod.ns());
-    let body = serde_json::to_vec(&binding).map_err(|error| error.to_string())?;
+    let api: Api<Pod> = Api::namespaced(ctx.client.clone(), pod.pod.ns());
     let params = PostParams::default();
-    let call = api.create_subresource::<serde_json::Value>("binding", pod.pod.name(), &params, body);
+    let call = api.create_subresource::<Binding, Value>("binding", pod.pod.name(), &params, &binding);
     match tokio::time::timeout(BIND_DEADLINE, call).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) if pods::is_gone(&error) => Err(format!("binding rejected: {error}")),
         Ok(Err(error)) => Err(format!("binding rejected: {error}")),
         Err(_) => Err(format!("binding rejected: no answer within {BIND_DEADLINE:?}")),
     }

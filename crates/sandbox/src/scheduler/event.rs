@@ -57,9 +57,7 @@ pub struct PodChange {
 pub fn node_change(old: &Node, new: &Node) -> Option<NodeChange> {
     let conditions = |node: &Node| -> Vec<(String, String)> {
         let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        conditions
-            .map(|condition| (condition.type_.clone(), condition.status.clone()))
-            .collect()
+        conditions.map(|condition| (condition.type_.clone(), condition.status.clone())).collect()
     };
     let allocatable = |node: &Node| node.status.as_ref().and_then(|status| status.allocatable.clone());
     let taints = |node: &Node| {
@@ -87,9 +85,7 @@ pub fn pod_change(old: &Pod, new: &Pod) -> Option<PodChange> {
     Some(PodChange {
         labels: old.metadata.labels != new.metadata.labels,
         tolerations: pods::tolerations(old) != pods::tolerations(new),
-        requests: before
-            .iter()
-            .any(|(name, amount)| after.get(name).copied().unwrap_or(0) < *amount),
+        requests: before.iter().any(|(name, amount)| after.get(name).copied().unwrap_or(0) < *amount),
     })
 }
 
@@ -105,7 +101,9 @@ pub(super) fn concerns(event: &ClusterEvent, plugin: Plugin, pod: &PodInfo) -> b
         (Plugin::NodeResourcesFit, PodUpdated(change)) => change.requests,
         (Plugin::NodeResourcesFit, NodeUpdated(node, change)) => change.allocatable && passes(node),
         (Plugin::TaintToleration | Plugin::NodeUnschedulable, PodUpdated(change)) => change.tolerations,
-        (Plugin::TaintToleration | Plugin::NodeUnschedulable, NodeUpdated(node, change)) => change.taints && passes(node),
+        (Plugin::TaintToleration | Plugin::NodeUnschedulable, NodeUpdated(node, change)) => {
+            change.taints && passes(node)
+        }
         (Plugin::NodeAffinity, NodeUpdated(node, change)) => change.labels && passes(node),
         (Plugin::InterPodAffinity, PodAssigned | PodGone) => true,
         (Plugin::InterPodAffinity, PodUpdated(change)) => change.labels,

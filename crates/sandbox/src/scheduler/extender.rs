@@ -85,10 +85,7 @@ pub struct Extender {
 impl Extender {
     /// A client for the extender of `config`.
     pub fn new(config: ExtenderConfig) -> Self {
-        Self {
-            config,
-            client: Client::builder(TokioExecutor::new()).build_http(),
-        }
+        Self { config, client: Client::builder(TokioExecutor::new()).build_http() }
     }
 
     /// Whether the pod asks for something that the extender manages, in requests or limits of any container.
@@ -124,10 +121,8 @@ impl Extender {
         };
         let asked: HashMap<&str, ()> = nodes.iter().map(|node| (node.name(), ())).collect();
         if let Some(stranger) = names.iter().find(|name| !asked.contains_key(*name)) {
-            return Err(self.bad(
-                verb,
-                format!("claims a filtered node {stranger:?} which is not found in the input node list"),
-            ));
+            return Err(self
+                .bad(verb, format!("claims a filtered node {stranger:?} which is not found in the input node list")));
         }
         Ok(Filtered {
             nodes: names.into_iter().map(str::to_owned).collect(),
@@ -176,8 +171,7 @@ impl Extender {
         let uids = |victims: &Value| -> Vec<String> {
             let pods = wire::any_case(victims, "pods").and_then(Value::as_array);
             let uids = pods.into_iter().flatten();
-            uids.filter_map(|pod| wire::any_case(pod, "uid")?.as_str().map(str::to_owned))
-                .collect()
+            uids.filter_map(|pod| wire::any_case(pod, "uid")?.as_str().map(str::to_owned)).collect()
         };
         let nodes = nodes.into_iter().flatten();
         Ok(nodes.map(|(node, victims)| (node.clone(), uids(victims))).collect())
@@ -185,9 +179,7 @@ impl Extender {
 
     fn args(&self, pod: &PodInfo, nodes: &[&NodeInfo]) -> String {
         let names_only = self.config.node_cache_capable;
-        let nodes = nodes
-            .iter()
-            .map(|node| (node.name(), if names_only { "" } else { node.json() }));
+        let nodes = nodes.iter().map(|node| (node.name(), if names_only { "" } else { node.json() }));
         wire::extender_args(&wire::pod(&pod.pod), nodes, names_only)
     }
 
@@ -214,24 +206,15 @@ impl Extender {
     }
 
     async fn post(&self, verb: &str, url: &str, body: String) -> Result<Value, ExtenderError> {
-        let transport = |source: Box<dyn std::error::Error + Send + Sync>| ExtenderError::Transport {
-            url: url.to_owned(),
-            source,
-        };
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(url)
-            .header(CONTENT_TYPE, "application/json");
+        let transport =
+            |source: Box<dyn std::error::Error + Send + Sync>| ExtenderError::Transport { url: url.to_owned(), source };
+        let request = Request::builder().method(Method::POST).uri(url).header(CONTENT_TYPE, "application/json");
         let request = request.body(Full::from(body)).map_err(|error| transport(error.into()))?;
         let response = self.client.request(request).await.map_err(|error| transport(error.into()))?;
         let code = response.status();
         let body = response.into_body().collect().await.map_err(|error| transport(error.into()))?;
         if code != StatusCode::OK {
-            return Err(ExtenderError::Code {
-                verb: verb.to_owned(),
-                url: url.to_owned(),
-                code: code.as_u16(),
-            });
+            return Err(ExtenderError::Code { verb: verb.to_owned(), url: url.to_owned(), code: code.as_u16() });
         }
         serde_json::from_slice(&body.to_bytes()).map_err(|error| self.bad(verb, format!("not JSON: {error}")))
     }
@@ -243,7 +226,5 @@ fn strings(value: &Value) -> Vec<&str> {
 
 fn texts(value: Option<&Value>) -> BTreeMap<String, String> {
     let members = value.and_then(Value::as_object).into_iter().flatten();
-    members
-        .map(|(name, text)| (name.clone(), text.as_str().unwrap_or_default().to_owned()))
-        .collect()
+    members.map(|(name, text)| (name.clone(), text.as_str().unwrap_or_default().to_owned())).collect()
 }

@@ -42,11 +42,7 @@ pub struct Refusal {
 
 impl Refusal {
     fn new(plugin: Plugin, reason: &str, unresolvable: bool) -> Self {
-        Self {
-            plugin,
-            reasons: vec![reason.to_owned()],
-            unresolvable,
-        }
+        Self { plugin, reasons: vec![reason.to_owned()], unresolvable }
     }
 }
 
@@ -60,11 +56,7 @@ pub struct Filter<'a> {
 impl<'a> Filter<'a> {
     /// Prepares to filter nodes for `pod`. Resources in `ignored` are not counted; pods in `without` are taken to be gone.
     pub fn new(pod: &'a PodInfo, cache: &Cache, ignored: &'a BTreeSet<String>, without: &HashSet<&str>) -> Self {
-        Self {
-            pod,
-            ignored,
-            nearby: Nearby::new(pod, cache, without),
-        }
+        Self { pod, ignored, nearby: Nearby::new(pod, cache, without) }
     }
 
     /// Whether `node` can take the pod next to pods nominated for it, which use `nominated` (the pods among them: one each).
@@ -92,11 +84,8 @@ pub(super) fn passes(plugin: Plugin, pod: &PodInfo, node: &NodeInfo) -> bool {
 
 fn unschedulable(pod: &PodInfo, node: &Node) -> Result<(), Refusal> {
     let cordoned = node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false);
-    let taint = Taint {
-        key: "node.kubernetes.io/unschedulable".into(),
-        effect: "NoSchedule".into(),
-        ..Taint::default()
-    };
+    let taint =
+        Taint { key: "node.kubernetes.io/unschedulable".into(), effect: "NoSchedule".into(), ..Taint::default() };
     let tolerated = || pods::tolerates(pods::tolerations(&pod.pod), &taint).next().is_some();
     match cordoned && !tolerated() {
         true => Err(Refusal::new(Plugin::NodeUnschedulable, "node(s) were unschedulable", true)),
@@ -106,11 +95,9 @@ fn unschedulable(pod: &PodInfo, node: &Node) -> Result<(), Refusal> {
 
 fn node_name(pod: &PodInfo, node: &Node) -> Result<(), Refusal> {
     match pods::node_name(&pod.pod) {
-        Some(name) if name != node.name() => Err(Refusal::new(
-            Plugin::NodeName,
-            "node(s) didn't match the requested node name",
-            true,
-        )),
+        Some(name) if name != node.name() => {
+            Err(Refusal::new(Plugin::NodeName, "node(s) didn't match the requested node name", true))
+        }
         _ => Ok(()),
     }
 }
@@ -120,11 +107,7 @@ fn taints(pod: &PodInfo, node: &Node) -> Result<(), Refusal> {
     let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
     let mut hard = taints.filter(|taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"));
     match hard.any(|taint| pods::tolerates(tolerations, taint).next().is_none()) {
-        true => Err(Refusal::new(
-            Plugin::TaintToleration,
-            "node(s) had untolerated taint(s)",
-            true,
-        )),
+        true => Err(Refusal::new(Plugin::TaintToleration, "node(s) had untolerated taint(s)", true)),
         false => Ok(()),
     }
 }
@@ -132,11 +115,7 @@ fn taints(pod: &PodInfo, node: &Node) -> Result<(), Refusal> {
 fn node_affinity(pod: &PodInfo, node: &Node) -> Result<(), Refusal> {
     match selects_node(&pod.pod, node) {
         true => Ok(()),
-        false => Err(Refusal::new(
-            Plugin::NodeAffinity,
-            "node(s) didn't match Pod's node affinity/selector",
-            true,
-        )),
+        false => Err(Refusal::new(Plugin::NodeAffinity, "node(s) didn't match Pod's node affinity/selector", true)),
     }
 }
 
@@ -148,8 +127,7 @@ pub fn selects_node(pod: &Pod, node: &Node) -> bool {
         return false;
     }
     let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
-    let required =
-        affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
+    let required = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
     // The terms are alternatives; an empty one matches nothing.
     required.is_none_or(|required| required.node_selector_terms.iter().any(|term| matches_node(term, node)))
 }
@@ -159,21 +137,16 @@ fn matches_node(term: &NodeSelectorTerm, node: &Node) -> bool {
     let fields = term.match_fields.as_deref().unwrap_or_default();
     let wanted = |values: &Option<Vec<String>>| values.clone().unwrap_or_default();
     !(expressions.is_empty() && fields.is_empty())
-        && expressions
+        && expressions.iter().all(|it| matches_term(node.label(&it.key), &it.operator, &wanted(&it.values)))
+        && fields
             .iter()
-            .all(|it| matches_term(node.label(&it.key), &it.operator, &wanted(&it.values)))
-        && fields.iter().all(|it| {
-            it.key == "metadata.name" && matches_term(Some(node.name()), &it.operator, &wanted(&it.values))
-        })
+            .all(|it| it.key == "metadata.name" && matches_term(Some(node.name()), &it.operator, &wanted(&it.values)))
 }
 
 fn fits(pod: &PodInfo, node: &NodeInfo, nominated: &[&PodInfo], ignored: &BTreeSet<String>) -> Result<(), Refusal> {
     let mut reasons = Vec::new();
     let mut unresolvable = false;
-    let nominated: Vec<_> = nominated
-        .iter()
-        .filter(|other| !node.pods.contains_key(&other.uid))
-        .collect();
+    let nominated: Vec<_> = nominated.iter().filter(|other| !node.pods.contains_key(&other.uid)).collect();
     let room = node.allocatable.get("pods").copied().unwrap_or(0) / 1000;
     let there = i128::try_from(node.pods.len() + nominated.len()).unwrap_or(i128::MAX);
     if there >= room {
@@ -193,11 +166,7 @@ fn fits(pod: &PodInfo, node: &NodeInfo, nominated: &[&PodInfo], ignored: &BTreeS
     }
     match reasons.is_empty() {
         true => Ok(()),
-        false => Err(Refusal {
-            plugin: Plugin::NodeResourcesFit,
-            reasons,
-            unresolvable,
-        }),
+        false => Err(Refusal { plugin: Plugin::NodeResourcesFit, reasons, unresolvable }),
     }
 }
 
@@ -215,6 +184,9 @@ struct Nearby {
 impl Nearby {
     fn new(pod: &PodInfo, cache: &Cache, without: &HashSet<&str>) -> Self {
         let mut nearby = Self::default();
+        if pod.affinity().is_empty() && pod.anti_affinity().is_empty() && !cache.has_avoiding() {
+            return nearby;
+        }
         let mut found: Vec<BTreeSet<String>> = vec![BTreeSet::new(); pod.affinity().len()];
         for node in cache.nodes().values() {
             let value = |term: &PodAffinityTerm| node.node.label(&term.topology_key).map(str::to_owned);
@@ -238,9 +210,7 @@ impl Nearby {
         }
         for (term, values) in pod.affinity().iter().zip(found) {
             let first = values.is_empty() && matches_pod(term, pod, pod);
-            nearby
-                .required
-                .push((term.topology_key.clone(), (!first).then_some(values)));
+            nearby.required.push((term.topology_key.clone(), (!first).then_some(values)));
         }
         nearby
     }
@@ -287,10 +257,7 @@ pub fn summary(nodes: usize, refusals: &BTreeMap<String, Refusal>) -> String {
     for reason in reasons.filter(|reason| !reason.is_empty()) {
         *histogram.entry(reason).or_insert(0) += 1;
     }
-    let mut counts: Vec<_> = histogram
-        .iter()
-        .map(|(reason, count)| format!("{count} {reason}"))
-        .collect();
+    let mut counts: Vec<_> = histogram.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     counts.sort();
     let mut text = format!("0/{nodes} nodes are available:");
     if !counts.is_empty() {

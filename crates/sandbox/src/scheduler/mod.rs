@@ -100,7 +100,11 @@ pub fn start(ctx: &Context, caches: &Caches, config: SchedulerConfig) -> Handle 
 }
 
 impl Scheduler {
-    async fn run(&mut self, mut extenders: watch::Receiver<Vec<ExtenderConfig>>, mut bound: mpsc::UnboundedReceiver<Bound>) {
+    async fn run(
+        &mut self,
+        mut extenders: watch::Receiver<Vec<ExtenderConfig>>,
+        mut bound: mpsc::UnboundedReceiver<Bound>,
+    ) {
         let mut nodes = self.caches.nodes.subscribe();
         let mut pods = self.caches.pods.subscribe();
         let configured = extenders.borrow_and_update().clone();
@@ -135,10 +139,7 @@ impl Scheduler {
 
     fn set_extenders(&mut self, configured: Vec<ExtenderConfig>) {
         self.ignored = config::ignored_resources(&configured);
-        self.extenders = configured
-            .into_iter()
-            .map(|config| Arc::new(Extender::new(config)))
-            .collect();
+        self.extenders = configured.into_iter().map(|config| Arc::new(Extender::new(config))).collect();
         self.happened(&ClusterEvent::Any, None);
     }
 

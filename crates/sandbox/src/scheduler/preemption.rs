@@ -68,10 +68,9 @@ impl Attempt<'_> {
             Err(reason) => return Outcome::Hopeless(reason),
         };
         match choose(candidates) {
-            Some((node, victims)) => Outcome::Victims {
-                node,
-                victims: victims.iter().map(|pod| pod.uid.clone()).collect(),
-            },
+            Some((node, victims)) => {
+                Outcome::Victims { node, victims: victims.iter().map(|pod| pod.uid.clone()).collect() }
+            }
             None => Outcome::Hopeless("no candidate node for preemption".to_owned()),
         }
     }
@@ -87,7 +86,8 @@ impl Attempt<'_> {
             return None;
         }
         let node = self.cache.nodes().get(nominated)?;
-        let going = |pod: &&Arc<PodInfo>| pod.priority < self.pod.priority && pod.pod.is_deleting() && is_preempted(&pod.pod);
+        let going =
+            |pod: &&Arc<PodInfo>| pod.priority < self.pod.priority && pod.pod.is_deleting() && is_preempted(&pod.pod);
         let going = node.pods.values().find(going);
         going.map(|_| "not eligible due to a terminating pod on the nominated node.".to_owned())
     }
@@ -136,11 +136,8 @@ impl Attempt<'_> {
     /// The pods that have to leave `node`, as few and as unimportant as can be; an error if all of lower priority are not enough,
     /// or there are none.
     fn victims(&self, node: &NodeInfo) -> Result<Vec<Arc<PodInfo>>, Option<Refusal>> {
-        let (mut lower, mut staying): (Vec<_>, Vec<_>) = node
-            .pods
-            .values()
-            .cloned()
-            .partition(|other| other.priority < self.pod.priority);
+        let (mut lower, mut staying): (Vec<_>, Vec<_>) =
+            node.pods.values().cloned().partition(|other| other.priority < self.pod.priority);
         if lower.is_empty() {
             return Err(None);
         }
@@ -240,10 +237,7 @@ pub async fn remove(ctx: &Context, caches: &Caches, victim: &Pod, preemptor: &Po
     let condition = pods::condition_patch(victim, "DisruptionTarget", "True", reason, Some(&message), now);
     let patch = json!({"metadata": {"uid": victim.uid()}, "status": {"conditions": [condition]}});
     let api: Api<Pod> = Api::namespaced(ctx.client.clone(), victim.ns());
-    match api
-        .patch_status(victim.name(), &PatchParams::default(), &Patch::Strategic(patch))
-        .await
-    {
+    match api.patch_status(victim.name(), &PatchParams::default(), &Patch::Strategic(patch)).await {
         Ok(pod) => caches.pods.record(pod),
         Err(error) if pods::is_gone(&error) => return Ok(()),
         Err(error) => return Err(error),

@@ -93,8 +93,7 @@ impl Queue {
         let Some(entry) = self.entries.get_mut(&pod.uid) else {
             self.serial += 1;
             let (uid, serial) = (pod.uid.clone(), self.serial);
-            self.active
-                .insert((Reverse(pod.priority), now, serial, uid.clone()));
+            self.active.insert((Reverse(pod.priority), now, serial, uid.clone()));
             let entry = Entry {
                 pod,
                 place: Place::Active,
@@ -110,10 +109,8 @@ impl Queue {
         let uid = pod.uid.clone();
         let change = event::pod_change(&entry.pod.pod, &pod.pod);
         if entry.place == Place::Active && entry.pod.priority != pod.priority {
-            self.active
-                .remove(&(Reverse(entry.pod.priority), entry.stamp, entry.serial, uid.clone()));
-            self.active
-                .insert((Reverse(pod.priority), entry.stamp, entry.serial, uid.clone()));
+            self.active.remove(&(Reverse(entry.pod.priority), entry.stamp, entry.serial, uid.clone()));
+            self.active.insert((Reverse(pod.priority), entry.stamp, entry.serial, uid.clone()));
         }
         entry.pod = pod;
         if let (Place::Asleep, Some(change)) = (entry.place, change)
@@ -149,9 +146,7 @@ impl Queue {
     fn pausing(&self) -> Option<String> {
         let refused = |uid: &String| matches!(self.place(uid), Some(Place::Backoff { error: false, .. }));
         let mut pausing = self.backoff.iter().map(|(_, _, uid)| uid);
-        pausing
-            .find(|uid| self.pop_from_backoff && refused(uid))
-            .cloned()
+        pausing.find(|uid| self.pop_from_backoff && refused(uid)).cloned()
     }
 
     /// The pod in flight found no place; it sleeps until an event concerns one of `plugins`.
@@ -232,8 +227,7 @@ impl Queue {
     fn activate(&mut self, uid: &str) {
         let Some(entry) = self.entries.get_mut(uid) else { return };
         entry.place = Place::Active;
-        self.active
-            .insert((Reverse(entry.pod.priority), entry.stamp, entry.serial, uid.to_owned()));
+        self.active.insert((Reverse(entry.pod.priority), entry.stamp, entry.serial, uid.to_owned()));
     }
 
     fn leave(&mut self, uid: &str, place: Place) {
@@ -241,8 +235,7 @@ impl Queue {
         let uid = uid.to_owned();
         match place {
             Place::Active => {
-                self.active
-                    .remove(&(Reverse(entry.pod.priority), entry.stamp, entry.serial, uid));
+                self.active.remove(&(Reverse(entry.pod.priority), entry.stamp, entry.serial, uid));
             }
             Place::Backoff { until, .. } => {
                 self.backoff.remove(&(until, entry.serial, uid));
@@ -257,9 +250,7 @@ impl Queue {
 
 impl Entry {
     fn is_concerned(&self, event: &ClusterEvent) -> bool {
-        self.refused_by
-            .iter()
-            .any(|plugin| event::concerns(event, *plugin, &self.pod))
+        self.refused_by.iter().any(|plugin| event::concerns(event, *plugin, &self.pod))
     }
 }
 

@@ -17,11 +17,7 @@ pub fn scores(pod: &PodInfo, nodes: &[&NodeInfo]) -> Vec<i64> {
         0 => 200,
         most => 200 * (most - siblings) / most,
     };
-    nodes
-        .iter()
-        .zip(&siblings)
-        .map(|(node, siblings)| room(pod, node) + spread(*siblings))
-        .collect()
+    nodes.iter().zip(&siblings).map(|(node, siblings)| room(pod, node) + spread(*siblings)).collect()
 }
 
 fn siblings(pod: &PodInfo, node: &NodeInfo) -> i64 {

@@ -94,9 +94,7 @@ pub fn any_case<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     let exact = members.get(name);
     let found = exact.or_else(|| {
         let mut members = members.iter();
-        members
-            .find(|(member, _)| member.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        members.find(|(member, _)| member.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     });
     found.filter(|value| !value.is_null())
 }
