@@ -2,6 +2,8 @@
 
 pub mod apiserver;
 pub mod clock;
+pub mod cluster;
 pub mod control;
 pub mod controllers;
+pub mod nodes;
 pub mod scheduler;

@@ -17,8 +17,6 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Context, meta::Meta};
 
-/// How long a cache lives before it is listed anew: the bound on the harm of an event that got lost. Real time.
-const RELIST: Duration = Duration::from_secs(30);
 /// Bounds of the pause after a failed list or watch. Real time.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// Uids remembered after deletion, so that a late answer to a write does not bring an object back.
@@ -113,7 +111,7 @@ where
         K::DynamicType: Send,
     {
         let informer = Self::detached();
-        ctx.spawn(informer.clone().follow(api));
+        ctx.spawn(informer.clone().follow(api, ctx.relist));
         informer
     }
 
@@ -133,7 +131,7 @@ where
         }
     }
 
-    async fn follow(self, api: Api<K>)
+    async fn follow(self, api: Api<K>, relist: Duration)
     where
         K: DeserializeOwned,
         K::DynamicType: Send,
@@ -141,7 +139,7 @@ where
         let mut pause = RETRY.0;
         loop {
             let mut events = Box::pin(watcher(api.clone(), watcher::Config::default()));
-            let relist = tokio::time::sleep(RELIST);
+            let relist = tokio::time::sleep(relist);
             tokio::pin!(relist);
             loop {
                 let event = tokio::select! {

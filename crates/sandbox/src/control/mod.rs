@@ -10,7 +10,7 @@ pub mod quantity;
 pub mod recorder;
 pub mod workqueue;
 
-use std::{fmt::Debug, future::Future};
+use std::{fmt::Debug, future::Future, time::Duration};
 
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
@@ -24,6 +24,9 @@ use crate::clock::Clock;
 use informer::Informer;
 use recorder::Recorder;
 
+/// How long a cache lives before it is listed anew, the bound on the harm of an event that got lost. Real time.
+pub const RELIST: Duration = Duration::from_secs(30);
+
 /// What a control loop needs to live: the API, the time, and a way to be stopped.
 #[derive(Clone)]
 pub struct Context {
@@ -31,6 +34,7 @@ pub struct Context {
     pub client: Client,
     /// The time that delays and time stamps follow.
     pub clock: Clock,
+    relist: Duration,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -38,7 +42,14 @@ pub struct Context {
 impl Context {
     /// A context whose tasks end with [`Context::shutdown`].
     pub fn new(client: Client, clock: Clock) -> Self {
-        Self { client, clock, stop: CancellationToken::new(), tasks: TaskTracker::new() }
+        Self { client, clock, relist: RELIST, stop: CancellationToken::new(), tasks: TaskTracker::new() }
+    }
+
+    /// With caches that are listed anew after so long, in real time.
+    #[must_use]
+    pub fn with_relist(mut self, relist: Duration) -> Self {
+        self.relist = relist;
+        self
     }
 
     /// A context with tasks and an end of its own; the end of this one is also its end.
@@ -54,6 +65,11 @@ impl Context {
     {
         let stop = self.stop.clone();
         self.tasks.spawn(async move { drop(stop.run_until_cancelled(task).await) });
+    }
+
+    /// Tells every task to stop.
+    pub fn cancel(&self) {
+        self.stop.cancel();
     }
 
     /// Stops every task and waits until all are gone.
@@ -104,6 +120,12 @@ impl Caches {
             jobs: watch(ctx),
             recorder: Recorder::start(ctx),
         }
+    }
+
+    /// The same caches, with events written by way of `ctx`.
+    #[must_use]
+    pub fn with_recorder(&self, ctx: &Context) -> Self {
+        Self { recorder: Recorder::start(ctx), ..self.clone() }
     }
 
     /// Returns once pods and nodes have been listed.

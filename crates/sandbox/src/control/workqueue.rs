@@ -211,7 +211,7 @@ mod tests {
     #[tokio::test]
     async fn a_key_is_taken_once_and_again_when_it_changed_meanwhile() {
         let (queue, _) = queue();
-        ["a", "b", "a"].map(|key| queue.add(key.into()));
+        ["a", "b", "a"].into_iter().for_each(|key| queue.add(key.into()));
         assert_eq!((queue.next().await, queue.next().await), ("a".into(), "b".into()));
         queue.add("a".into());
         assert!(queue.state().take().is_none(), "a worker is at it");

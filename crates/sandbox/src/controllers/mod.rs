@@ -22,6 +22,7 @@ use crate::control::{
     workqueue::WorkQueue,
 };
 pub use custom::CustomWorkload;
+pub(crate) use node_lifecycle::LEASE_NAMESPACE;
 
 /// Times and kinds; the defaults are kube-controller-manager's.
 #[derive(Clone, Debug)]
