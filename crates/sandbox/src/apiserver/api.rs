@@ -118,7 +118,8 @@ impl Api {
     }
 }
 
-fn unknown(t: &Target) -> Status {
+/// 404 for a resource that nobody defined.
+pub(super) fn unknown(t: &Target) -> Status {
     let version = if t.group.is_empty() { t.version.clone() } else { format!("{}/{}", t.group, t.version) };
     Status::not_served(format!("resource {:?} of {version:?}", t.resource))
 }

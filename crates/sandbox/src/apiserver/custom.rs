@@ -31,7 +31,7 @@ impl Custom {
     }
 
     pub(super) fn validate(&self, value: &Value, causes: &mut Vec<Cause>) {
-        super::kinds::metadata(&value["metadata"], causes);
+        super::rules::metadata(&value["metadata"], causes);
         schema::validate(value, &self.schema, "", causes);
     }
 

@@ -51,6 +51,8 @@ pub(super) struct Collection {
     objects: BTreeMap<(String, String), Object>,
     log: VecDeque<Arc<Event>>,
     /// Revision of the newest event that is no longer in the log.
+    dropped: u64,
+    /// No list or watch may start below this revision.
     compacted: u64,
     /// While set, the watch cache stands still at this revision.
     held: Option<u64>,
@@ -109,6 +111,7 @@ impl Store {
             log: VecDeque::new(),
             // A watch may start at any revision, for nothing happened here before.
             compacted: 0,
+            dropped: 0,
             held: None,
             pulse: watch::Sender::new(born),
         })
@@ -206,6 +209,7 @@ impl Store {
         if collection.held.is_none() {
             while collection.log.len() > LOG_LIMIT {
                 if let Some(dropped) = collection.log.pop_front() {
+                    collection.dropped = dropped.revision;
                     collection.compacted = dropped.revision;
                 }
             }
@@ -246,6 +250,9 @@ impl Store {
         let revision = self.revision;
         for collection in self.collections.values_mut() {
             if collection.held.is_none() {
+                if let Some(newest) = collection.log.back() {
+                    collection.dropped = newest.revision;
+                }
                 collection.log.clear();
                 collection.compacted = revision;
             }
@@ -316,13 +323,21 @@ impl Collection {
         self.pulse.subscribe()
     }
 
-    /// The visible events after `revision`.
+    /// Whether a watch may start after `revision`.
+    ///
+    /// # Errors
+    /// 410 if the history does not reach back that far.
+    pub(super) fn check_start(&self, revision: u64) -> Result<(), Status> {
+        if revision < self.compacted { Err(too_old(revision, self.compacted)) } else { Ok(()) }
+    }
+
+    /// The visible events after `revision`. A watch that is up to date survives a compaction.
     ///
     /// # Errors
     /// 410 if some of them are no longer in the log.
     pub(super) fn since(&self, revision: u64) -> Result<Vec<Arc<Event>>, Status> {
-        if revision < self.compacted {
-            return Err(too_old(revision, self.compacted));
+        if revision < self.dropped {
+            return Err(too_old(revision, self.dropped));
         }
         let limit = self.held.unwrap_or(u64::MAX);
         let from = self.log.partition_point(|event| event.revision <= revision);

@@ -4,10 +4,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    columns, jsonpath,
+    columns,
+    form::metadata_only,
+    jsonpath,
     object::{self, Object, text},
     resource::Resource,
-    serve::metadata_only,
 };
 
 /// A column: its header, OpenAPI type, format, and priority (1 is shown by `-o wide` only).

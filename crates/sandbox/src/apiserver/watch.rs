@@ -11,10 +11,10 @@ use super::{
     api::{Api, Op, Reply, served},
     calls::Call,
     faults::EventAction,
+    form::Form,
     object::{self, Object},
     read::Selection,
     resource::Resource,
-    serve::Form,
     store::{Change, Event},
 };
 
@@ -29,6 +29,8 @@ pub(super) struct Watch {
     namespace: Option<String>,
     selection: Selection,
     initial: Vec<Object>,
+    /// 410 if the history does not reach back to where it should start.
+    start: Result<(), Status>,
     /// Whether a bookmark marks the end of the initial events.
     mark_initial: bool,
     bookmarks: bool,
@@ -71,6 +73,7 @@ impl Op<'_> {
             call: self.request.call.clone(),
             namespace: self.request.target.namespace.clone(),
             selection,
+            start: self.store.collection(&self.resource.storage).check_start(last),
             initial,
             mark_initial: streaming_list && bookmarks,
             bookmarks,
@@ -119,10 +122,11 @@ impl Watch {
     }
 
     async fn feed_until_end(&mut self, out: &mut Out<'_>) -> End {
-        let mut pulse = {
-            let mut store = self.api.store();
-            store.collection(&self.resource.storage).subscribe()
-        };
+        // An error of the start is an event of the stream, as a real server's watch cache has it.
+        if let Err(status) = std::mem::replace(&mut self.start, Ok(())) {
+            return End::Error(status);
+        }
+        let mut pulse = self.api.store().collection(&self.resource.storage).subscribe();
         for stored in std::mem::take(&mut self.initial) {
             let object = served(&self.resource, &stored);
             if self.selection.matches(&object)

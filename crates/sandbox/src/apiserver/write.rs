@@ -8,6 +8,7 @@ use super::{
     kinds,
     object::{self, Object, carry, fill, meta_mut, text},
     resource::{Flavour, Resource},
+    rules,
     status::Cause,
     store::Key,
 };
@@ -90,7 +91,7 @@ impl Op<'_> {
         self.admit(&mut value)?;
         if r.as_builtin().is_some() {
             kinds::default(&r, &mut value, true);
-            kinds::validate(&r, &value, &mut causes);
+            rules::validate(&r, &value, &mut causes);
         }
         if let Some(custom) = r.custom() {
             custom.validate(&value, &mut causes);
@@ -267,9 +268,9 @@ impl Op<'_> {
         }
         if r.as_builtin().is_some() {
             kinds::default(&r, &mut value, false);
-            kinds::validate(&r, &value, &mut causes);
+            rules::validate(&r, &value, &mut causes);
             if subresource.is_empty() {
-                kinds::validate_update(&r, &old, &value, &mut causes);
+                rules::validate_update(&r, &old, &value, &mut causes);
             }
         }
         if let Some(custom) = r.custom() {

@@ -74,11 +74,20 @@ async fn a_compacted_revision_is_gone() {
     maps.create(&PostParams::default(), &map("a", "x")).await.unwrap();
     let old = maps.list(&ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
     maps.create(&PostParams::default(), &map("b", "x")).await.unwrap();
+    let newest = maps.list(&ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
+    let mut lively = Box::pin(maps.watch(&WatchParams::default(), &newest).await.unwrap());
+    let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::default_namespaced(maps.clone().into_client());
+    pods.create(&PostParams::default(), &super::pod("p")).await.unwrap();
+    // A dropped event of the watch's own collection would be seen; the pod is none.
     server.compact();
     let mut watch = Box::pin(maps.watch(&WatchParams::default(), &old).await.unwrap());
     let WatchEvent::Error(error) = soon(watch.next()).await.unwrap().unwrap() else { panic!() };
     assert_eq!((error.code, error.reason.as_str()), (410, "Expired"));
     assert!(soon(watch.next()).await.is_none(), "the stream ends after the error");
+    // An open watch that is up to date goes on.
+    maps.create(&PostParams::default(), &map("c", "x")).await.unwrap();
+    let event = soon(lively.next()).await.unwrap().unwrap();
+    assert!(matches!(&event, WatchEvent::Added(o) if o.name_any() == "c"), "{event:?}");
 }
 
 #[tokio::test]
