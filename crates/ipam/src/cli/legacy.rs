@@ -51,7 +51,8 @@ pub(super) fn normalise(args: impl IntoIterator<Item = OsString>) -> (Vec<OsStri
                     // The next argument is the flag's value.
                     args.next();
                 }
-                notes.push(format!("--{name} has no effect here; see --log-level and --log-format"));
+                let instead = if name == "profiling" { "" } else { "; see --log-level and --log-format" };
+                notes.push(format!("--{name} has no effect here{instead}"));
             }
             None if name.len() > 1 => {
                 let mut flag = format!("--{name}");
