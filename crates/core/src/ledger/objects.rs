@@ -48,7 +48,7 @@ impl Ledger {
         for uid in &uids {
             self.recount(uid);
             let Some(pod) = self.pods.get(uid) else { continue };
-            if pod.view.phase == Phase::Finished {
+            if pod.view.phase.is_finished() {
                 let policy = pod.view.policy;
                 self.release_pod(now, uid, Some(policy), true);
             }

@@ -6,7 +6,7 @@ use super::ids::{APPS, Model, Time, Uid, WorkloadId};
 use super::pods::{Pod, Stage};
 use super::record::State;
 use super::verdict::{Doubt, Notice, PodRef};
-use super::view::{KindStatus, NodeView, Phase, PodView, PoolView, ReplicaSetView, WorkloadView};
+use super::view::{KindStatus, NodeView, PodView, PoolView, ReplicaSetView, WorkloadView};
 use super::waiting::Timer;
 use crate::addr::Addr;
 use crate::policy::ReleasePolicy;
@@ -45,7 +45,7 @@ impl Ledger {
         let refused_anew = pod.hold.as_ref().is_some_and(|hold| {
             view.version > hold.version && view.unschedulable.is_some() && view.unschedulable != hold.unschedulable
         });
-        if view.phase == Phase::Finished {
+        if view.phase.is_finished() {
             if !pod.finished {
                 self.finish(now, &uid);
             }

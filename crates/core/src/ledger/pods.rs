@@ -6,7 +6,7 @@ use super::entry::{Sym, WorkloadIx};
 use super::ids::{Str, Time, Uid};
 use super::space::Class;
 use super::verdict::{PodRef, Refusal};
-use super::view::{Phase, PodView};
+use super::view::PodView;
 use crate::addr::Addr;
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Pod {
 
     /// It has a node and has not finished.
     pub(super) fn is_bound(&self) -> bool {
-        self.view.node.is_some() && self.view.phase != Phase::Finished
+        self.view.node.is_some() && !self.view.phase.is_finished()
     }
 }
 

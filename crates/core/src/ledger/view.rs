@@ -27,12 +27,21 @@ pub enum Phase {
     Pending,
     /// Running.
     Running,
-    /// Succeeded, or Failed for a reason that proves the containers are gone.
-    Finished,
+    /// Succeeded.
+    Succeeded,
+    /// Failed, as the kubelet saw it: the containers are gone.
+    Failed,
     /// Failed as written by pod GC (reason DeletionByPodGC): proves nothing (rule 9).
     FailedByPodGc,
     /// Unknown or anything else.
     Unknown,
+}
+
+impl Phase {
+    /// Whether the containers are known to have stopped for good.
+    pub fn is_finished(self) -> bool {
+        matches!(self, Phase::Succeeded | Phase::Failed)
+    }
 }
 
 /// A pod that wants floating addresses (others are not fed).

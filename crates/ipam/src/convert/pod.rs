@@ -69,13 +69,13 @@ fn phase_of(pod: &WirePod) -> Phase {
     match pod.phase.as_str() {
         "" | "Pending" => Phase::Pending,
         "Running" => Phase::Running,
-        "Succeeded" => Phase::Finished,
+        "Succeeded" => Phase::Succeeded,
         "Failed" => {
             let by_pod_gc = |condition: &galaxy_api::pod::PodConditionView| {
                 condition.status == "True" && condition.reason == BY_POD_GC
             };
             let ended_by_gc = pod.reason == BY_POD_GC || pod.condition(DISRUPTION_TARGET).is_some_and(by_pod_gc);
-            if ended_by_gc { Phase::FailedByPodGc } else { Phase::Finished }
+            if ended_by_gc { Phase::FailedByPodGc } else { Phase::Failed }
         }
         _ => Phase::Unknown,
     }
@@ -119,7 +119,7 @@ mod tests {
         for (status, phase) in [
             (serde_json::json!({}), Phase::Pending),
             (serde_json::json!({"phase": "Running"}), Phase::Running),
-            (serde_json::json!({"phase": "Failed", "reason": "Evicted"}), Phase::Finished),
+            (serde_json::json!({"phase": "Failed", "reason": "Evicted"}), Phase::Failed),
             (serde_json::json!({"phase": "Failed", "reason": "DeletionByPodGC"}), Phase::FailedByPodGc),
             (
                 serde_json::json!({"phase": "Failed", "conditions": [

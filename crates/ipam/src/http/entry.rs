@@ -152,8 +152,8 @@ fn phase_name(phase: Phase) -> &'static str {
     match phase {
         Phase::Pending => "Pending",
         Phase::Running => "Running",
-        Phase::Finished => "Finished",
-        Phase::FailedByPodGc => "Failed",
+        Phase::Succeeded => "Succeeded",
+        Phase::Failed | Phase::FailedByPodGc => "Failed",
         Phase::Unknown => "Unknown",
     }
 }
