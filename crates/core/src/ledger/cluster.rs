@@ -162,6 +162,11 @@ impl Nodes {
         self.by_name.get(name)
     }
 
+    /// The node exists and finishes what is asked of it.
+    pub(super) fn is_ready(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|node| node.view.ready)
+    }
+
     /// The node exists, is not ready, and nobody vouched that it is switched off: what ran there may still run.
     pub(super) fn may_still_run(&self, name: &str) -> bool {
         self.get(name).is_some_and(|node| !node.view.ready && !node.view.out_of_service)

@@ -167,16 +167,17 @@ impl Ledger {
         }
     }
 
-    /// Pods of the workload that are being deleted on a node that may still run them.
+    /// Pods of the workload that are being deleted on a node that is not ready, or gone.
     pub(super) fn stuck_pods(&self, ix: WorkloadIx) -> impl Iterator<Item = &Pod> + '_ {
         let pods = self.workloads.get(ix).leaving.iter().filter_map(|uid| self.pods.get(uid));
         pods.filter(|pod| self.is_stuck(pod))
     }
 
+    /// Until the object is gone, also where somebody vouched that the node is off: the successor gets that very address (rule 18).
     pub(super) fn is_stuck(&self, pod: &Pod) -> bool {
         pod.view.deletion_deadline.is_some()
             && !pod.finished
-            && pod.view.node.as_ref().is_some_and(|node| self.nodes.may_still_run(node))
+            && pod.view.node.as_ref().is_some_and(|node| !self.nodes.is_ready(node))
     }
 
     /// Whether a limit forbids the pod one more address now (rules 12, 17, 18).
@@ -195,7 +196,7 @@ impl Ledger {
                         "{NO_FIP_LEFT} pool {name:?}: size {size} is reached; raise Pool.size or wait for a release"
                     ),
                     format!(
-                        "reached pool {name:?} size limit: size {size} is reached ({used} of {size} used); raise Pool.size or wait for a release"
+                        "reached pool {name:?} size limit: {used} of {size} addresses are used; raise Pool.size or wait for a release"
                     ),
                 ));
             }

@@ -227,6 +227,9 @@ impl Ledger {
             return;
         }
         let (Some(ix), Some(node)) = (pod.workload, &pod.view.node) else { return };
+        if !self.nodes.may_still_run(node) {
+            return;
+        }
         let name = &pod.view.name;
         let message = format!(
             "pod {name} is stuck on node {node}, which is not ready, and keeps its floating IP: delete node {node}, \
