@@ -40,6 +40,8 @@ const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 /// What a node that looks dead is given before it is called so. Real time: where the clock jumps, kubelets jump after it.
 const SECOND_LOOK: Duration = Duration::from_millis(100);
+/// How many such looks a clock that is moved by hand, in jumps of any size, makes worthwhile.
+const LOOKS_AFTER_JUMP: usize = 10;
 
 pub(super) fn start(ctx: &Context, caches: &Caches, config: &ControllersConfig) {
     let leases: Informer<Lease> = Informer::start(ctx, Api::namespaced(ctx.client.clone(), LEASE_NAMESPACE));
@@ -49,6 +51,7 @@ pub(super) fn start(ctx: &Context, caches: &Caches, config: &ControllersConfig) 
         leases,
         grace: config.node_monitor_grace,
         seen: HashMap::new(),
+        looked: ctx.clock.now(),
     };
     ctx.spawn(monitor.run(config.node_monitor_period));
 
@@ -79,8 +82,10 @@ struct Monitor {
     caches: Caches,
     leases: Informer<Lease>,
     grace: Duration,
-    /// By node uid, the last sign of life and when we saw it.
+    /// By node uid, the last sign of life and when it was given.
     seen: HashMap<String, (Sign, Timestamp)>,
+    /// When it looked last.
+    looked: Timestamp,
 }
 
 /// A sign of life: renewal of the lease, heartbeat of condition Ready.
@@ -90,12 +95,18 @@ impl Monitor {
     async fn run(mut self, period: Duration) {
         self.caches.synced().await;
         loop {
-            if !self.silent().is_empty() {
+            let looks = if self.ctx.clock.is_manual() { LOOKS_AFTER_JUMP } else { 1 };
+            let mut silent = self.silent();
+            for _ in 0..looks {
+                if silent.is_empty() {
+                    break;
+                }
                 tokio::time::sleep(SECOND_LOOK).await;
-                for node in self.silent() {
-                    if let Err(error) = self.call_unknown(&node).await {
-                        tracing::debug!(%error, node = node.name(), "not marked; it will be tried again");
-                    }
+                silent = self.silent();
+            }
+            for node in silent {
+                if let Err(error) = self.call_unknown(&node).await {
+                    tracing::debug!(%error, node = node.name(), "not marked; it will be tried again");
                 }
             }
             self.ctx.clock.sleep(period).await;
@@ -114,15 +125,18 @@ impl Monitor {
             let renewed = lease.and_then(|lease| lease.spec.as_ref()?.renew_time.as_ref().map(|time| time.0));
             let beat = ready(&node).and_then(|condition| condition.last_heartbeat_time.as_ref().map(|time| time.0));
             let sign = (renewed, beat);
-            let entry = self.seen.entry(node.uid().to_owned()).or_insert((sign, now));
+            // A new sign came since the last look. Its own time says when, as far as the node's clock can be trusted.
+            let told = sign.0.max(sign.1).unwrap_or(now).max(self.looked).min(now);
+            let entry = self.seen.entry(node.uid().to_owned()).or_insert((sign, told));
             if entry.0 != sign {
-                *entry = (sign, now);
+                *entry = (sign, told);
             }
             let unknown = ready(&node).is_some_and(|condition| condition.status == "Unknown");
             if after(entry.1, self.grace) < now && !unknown {
                 silent.push(node);
             }
         }
+        self.looked = now;
         silent
     }
 

@@ -58,7 +58,7 @@ impl Scheduler {
 
     async fn place(&mut self, pod: &PodInfo) -> Result<String, Failure> {
         if self.cache.nodes().is_empty() {
-            return Err(Failure::Error("no nodes available to schedule pods".to_owned()));
+            return Err(Failure::Unschedulable(BTreeMap::new()));
         }
         let mut refusals = BTreeMap::new();
         let mut feasible = self.nominated_node(pod).await;
@@ -155,7 +155,8 @@ impl Scheduler {
                 refusals.insert(name.clone(), refusal(reason, true));
             }
             // A node that is simply missing is refused without a word.
-            for name in feasible.iter().filter(|name| !answer.nodes.contains(name)) {
+            let passed: HashSet<&String> = answer.nodes.iter().collect();
+            for name in feasible.iter().filter(|name| !passed.contains(name)) {
                 refusals.entry(name.clone()).or_insert_with(|| Refusal {
                     plugin: Plugin::Extender,
                     reasons: Vec::new(),
@@ -216,6 +217,11 @@ impl Scheduler {
     }
 
     async fn unschedulable(&mut self, pod: &Arc<PodInfo>, refusals: &BTreeMap<String, Refusal>) {
+        if self.cache.nodes().is_empty() {
+            // Nobody refused it, so no event can be told to concern it: it is tried again after a pause.
+            self.queue.failed(&pod.uid, self.ctx.clock.now());
+            return self.tell(pod, "Unschedulable", "no nodes available to schedule pods".to_owned(), None);
+        }
         let plugins: BTreeSet<Plugin> = refusals.values().map(|refusal| refusal.plugin).collect();
         let attempt = Attempt { pod, cache: &self.cache, ignored: &self.ignored, refusals, extenders: &self.extenders };
         let mut message = summary(self.cache.nodes().len(), refusals);
