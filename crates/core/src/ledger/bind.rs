@@ -225,9 +225,10 @@ impl Ledger {
         }
     }
 
-    /// The node of a bind that is claiming its addresses.
-    pub(super) fn claiming_node(&self, uid: &Uid) -> Option<Str> {
-        let bind = self.pods.get(uid)?.bind.as_ref()?;
-        (bind.stage == Stage::Claiming).then(|| bind.node.clone())
+    /// The node on which a pod uses its addresses, or is about to: the cloud has to route them there.
+    pub(super) fn node_of_use(&self, uid: &Uid) -> Option<Str> {
+        let pod = self.pods.get(uid)?;
+        let bound = pod.view.node.clone().filter(|_| pod.is_bound());
+        bound.or_else(|| pod.bind.as_ref().filter(|bind| bind.stage == Stage::Claiming).map(|bind| bind.node.clone()))
     }
 }

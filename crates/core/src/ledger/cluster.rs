@@ -14,6 +14,10 @@ pub(super) struct Workload {
     pub(super) view: Option<WorkloadView>,
     /// Proved to be gone, and not seen since.
     pub(super) gone: bool,
+    /// resourceVersion of the newest object seen under this name, whatever its uid.
+    pub(super) seen: Option<u64>,
+    /// uid of the object that went last: what is heard of it afterwards is late.
+    pub(super) buried: Option<Uid>,
     /// Its live pods.
     pub(super) pods: BTreeSet<Uid>,
     /// Of these, the ones being deleted.
@@ -28,6 +32,8 @@ pub(super) struct Workloads {
     all: Vec<Option<Workload>>,
     vacant: Vec<WorkloadIx>,
     by_id: HashMap<WorkloadId, WorkloadIx>,
+    /// Custom workloads by how an old key spells them.
+    by_old_key: HashMap<WorkloadId, WorkloadIx>,
 }
 
 /// How an old key spells this workload: kind in lower case, no group.
@@ -40,23 +46,30 @@ impl Workloads {
         self.by_id.get(id).copied()
     }
 
-    /// The position of a workload, made if it is new. A custom workload takes over what an old key gave to its kind.
+    /// The position of a workload, made if it is new. A custom workload and what an old key gave to its kind are one.
     pub(super) fn intern(&mut self, id: &WorkloadId) -> WorkloadIx {
         if let Some(ix) = self.find(id) {
             return ix;
         }
-        if id.model() == Model::Custom
-            && &*id.group != UNKNOWN_GROUP
-            && let Some(ix) = self.by_id.remove(&legacy_id(id))
-        {
-            self.by_id.insert(id.clone(), ix);
-            self.get_mut(ix).id = id.clone();
-            return ix;
+        let custom = id.model() == Model::Custom;
+        if custom && let Some(&ix) = self.by_old_key.get(&legacy_id(id)) {
+            let old = &self.get(ix).id;
+            if &*id.group == UNKNOWN_GROUP {
+                return ix;
+            }
+            if &*old.group == UNKNOWN_GROUP {
+                self.by_id.remove(&old.clone());
+                self.by_id.insert(id.clone(), ix);
+                self.get_mut(ix).id = id.clone();
+                return ix;
+            }
         }
         let workload = Workload {
             id: id.clone(),
             view: None,
             gone: false,
+            seen: None,
+            buried: None,
             pods: BTreeSet::new(),
             leaving: BTreeSet::new(),
             holds: 0,
@@ -72,6 +85,9 @@ impl Workloads {
             }
         };
         self.by_id.insert(id.clone(), ix);
+        if custom {
+            self.by_old_key.entry(legacy_id(id)).or_insert(ix);
+        }
         ix
     }
 
@@ -95,6 +111,10 @@ impl Workloads {
                 .is_some_and(|w| w.view.is_none() && w.pods.is_empty() && w.holds == 0 && !has_addresses(ix));
             if unused && let Some(workload) = self.all[ix as usize].take() {
                 self.by_id.remove(&workload.id);
+                let old_key = legacy_id(&workload.id);
+                if self.by_old_key.get(&old_key) == Some(&ix) {
+                    self.by_old_key.remove(&old_key);
+                }
                 self.vacant.push(ix);
             }
         }

@@ -112,6 +112,9 @@ impl Ledger {
             .collect();
         if verdicts.iter().any(Option::is_none) {
             self.accepted(uid);
+            if let Some(pod) = self.pods.get_mut(uid) {
+                pod.offered = true;
+            }
         } else {
             let refusal = if classes.is_empty() { refusals.first().cloned().unwrap_or(refusal) } else { refusal };
             let offered = (offers.len() < SAMPLE).then_some(classes);

@@ -222,9 +222,13 @@ impl Ledger {
             self.end_bind(&uid, Err("no longer the leader".to_owned()));
             self.set_hold(&uid, None);
             self.accepted(&uid);
+            if let Some(pod) = self.pods.get_mut(&uid) {
+                pod.offered = false;
+            }
         }
         self.waiting.clear();
         self.timers.clear();
+        self.supply = false;
     }
 
     /// All caches have seen everything once.

@@ -143,9 +143,10 @@ impl Ledger {
     }
 
     /// A new object names a pod: a claim of another decider, or a create of ours that came late.
-    fn settle_stranger(&mut self, now: Time, uid: &Uid) {
-        if self.pods.is_gone(uid) {
-            self.release_pod(now, uid, None, false);
+    pub(super) fn settle_stranger(&mut self, now: Time, uid: &Uid) {
+        let finished = self.pods.get(uid).filter(|pod| pod.finished).map(|pod| pod.view.policy);
+        if finished.is_some() || self.pods.is_gone(uid) {
+            self.release_pod(now, uid, finished, finished.is_some());
         } else {
             self.free_surplus(now, uid);
         }

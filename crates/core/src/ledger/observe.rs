@@ -106,6 +106,7 @@ impl Ledger {
             bind: None,
             last_bind: None,
             refused: None,
+            offered: false,
             missing: false,
             finished: false,
             view,
@@ -352,9 +353,11 @@ impl Ledger {
     pub fn workload_observed(&mut self, now: Time, view: WorkloadView) {
         let ix = self.workloads.intern(&view.id);
         let workload = self.workloads.get_mut(ix);
-        if workload.view.as_ref().is_some_and(|known| known.uid == view.uid && known.version >= view.version) {
+        let late = workload.seen.is_some_and(|seen| seen >= view.version);
+        if late || workload.buried.as_ref() == Some(&view.uid) {
             return;
         }
+        workload.seen = Some(view.version);
         let before = workload.view.replace(view);
         workload.gone = false;
         let after = workload.view.as_ref();
@@ -379,7 +382,8 @@ impl Ledger {
         {
             return;
         }
-        workload.view = None;
+        let known = workload.view.take().map(|view| view.uid);
+        workload.buried = uid.cloned().or(known).or(workload.buried.take());
         workload.gone = true;
         self.reconcile_workload(now, ix, true);
         self.more_supply(now);

@@ -2,7 +2,8 @@
 
 use super::Ledger;
 use super::entry::{Claim, Flight, Slot};
-use super::ids::Time;
+use super::ids::{Time, Uid};
+use super::pods::Pod;
 use super::record::{ObjectRef, Record, State, Stored};
 use super::verdict::{Notice, Op, Outcome, Write};
 use super::waiting::Timer;
@@ -30,6 +31,11 @@ impl Ledger {
         let entry = self.table.at_mut(slot);
         entry.flight = flight;
         entry.ticket = ticket;
+        if flight == Flight::Assign {
+            // Even a call that fails may route the address: from now on it is unassigned before it goes anywhere else.
+            entry.assigned = entry.claim.as_ref().and_then(|claim| claim.node);
+            entry.assigned_for_certain = false;
+        }
         let addr = entry.addr;
         self.out.writes.push(Write { addr, ticket: u64::from(ticket), op });
     }
@@ -55,9 +61,8 @@ impl Ledger {
                 let sure = |node| entry.assigned == Some(node) && entry.assigned_for_certain;
                 let node = claim.node.filter(|&node| self.settings.cloud && !sure(node))?;
                 let name = self.names.get(node);
-                let binding =
-                    claim.pod_uid.as_ref().and_then(|uid| self.claiming_node(uid)).is_some_and(|n| n == *name);
-                binding.then(|| (Flight::Assign, Op::Assign(name.clone())))
+                let used = claim.pod_uid.as_ref().and_then(|uid| self.node_of_use(uid)).is_some_and(|n| n == *name);
+                used.then(|| (Flight::Assign, Op::Assign(name.clone())))
             }
         }
     }
@@ -131,14 +136,8 @@ impl Ledger {
                 self.read_back(now, slot, found.map(|stored| *stored));
             }
             (Flight::Read, _) => self.retry_later(now, slot),
-            (Flight::Assign, outcome) => {
-                // Even a failed call may have routed the address: it is unassigned before it goes anywhere else.
-                entry.assigned = entry.claim.as_ref().and_then(|claim| claim.node);
-                entry.assigned_for_certain = matches!(outcome, Outcome::CloudDone);
-                if !entry.assigned_for_certain {
-                    self.assign_failed(slot, &outcome);
-                }
-            }
+            (Flight::Assign, Outcome::CloudDone) => entry.assigned_for_certain = true,
+            (Flight::Assign, outcome) => self.assign_failed(now, slot, &outcome),
             (Flight::Unassign, Outcome::CloudDone) => entry.assigned = None,
             (Flight::Unassign, _) => self.retry_later(now, slot),
             (Flight::Store(_) | Flight::Delete, _) => entry.unknown = true,
@@ -188,14 +187,16 @@ impl Ledger {
         }
     }
 
-    fn assign_failed(&mut self, slot: Slot, outcome: &Outcome) {
+    fn assign_failed(&mut self, now: Time, slot: Slot, outcome: &Outcome) {
         let entry = self.table.at(slot);
         let addr = entry.addr;
         let why = if let Outcome::CloudFailed(why) = outcome { why.as_str() } else { "no answer" };
-        let Some(claim) = &entry.claim else { return };
-        let node = claim.node.map(|node| self.names.get(node).clone()).unwrap_or_else(|| "".into());
-        if let Some(uid) = claim.pod_uid.clone() {
-            self.fail_bind(&uid, format!("the cloud provider did not assign {addr} to node {node}: {why}"));
+        let Some(uid) = entry.claim.as_ref().and_then(|claim| claim.pod_uid.clone()) else { return };
+        let node = entry.assigned.map(|node| self.names.get(node).clone()).unwrap_or_else(|| "".into());
+        self.fail_bind(&uid, format!("the cloud provider did not assign {addr} to node {node}: {why}"));
+        if self.node_of_use(&uid).is_some() {
+            // The pod is there already.
+            self.retry_later(now, slot);
         }
     }
 
@@ -222,10 +223,12 @@ impl Ledger {
         let wanted = self.table.at(slot).claim.clone().map(|claim| self.record(stored.record.addr, &claim));
         let Some(wanted) = wanted else {
             // It shall be free: go on with the version that is there, unless somebody alive, or an admin, has it now.
-            let alive = stored.record.state == State::Bound
-                && stored.record.pod_uid.as_ref().is_some_and(|uid| !self.pods.is_gone(uid));
-            if alive || stored.record.state == State::Admin {
+            let owner = stored.record.pod_uid.clone().filter(|_| self.may_be_used(&stored.record));
+            if owner.is_some() || stored.record.state == State::Admin {
                 self.accept(now, slot, stored);
+                if let Some(uid) = owner {
+                    self.settle_stranger(now, &uid);
+                }
             } else {
                 self.table.at_mut(slot).object = Some(stored.object);
             }
@@ -240,7 +243,7 @@ impl Ledger {
         let known = self.table.at(slot).object.clone();
         let same_object = known.as_ref().is_some_and(|known| known.uid == stored.object.uid);
         let same_pod = wanted.pod_uid.is_some() && wanted.pod_uid == stored.record.pod_uid;
-        let taken = stored.record.state == State::Bound && !same_pod;
+        let taken = !same_pod && self.may_be_used(&stored.record);
         if same_pod || (same_object && !taken && stored.record.state != State::Admin) {
             // Ours, or as we left it but for the version: write again on what is there.
             let entry = self.table.at_mut(slot);
@@ -249,6 +252,12 @@ impl Ledger {
             return;
         }
         self.lost_to(now, slot, stored);
+    }
+
+    /// Whether the record names a pod that may live: not proved gone, not finished.
+    fn may_be_used(&self, record: &Record) -> bool {
+        let over = |uid: &Uid| self.pods.is_gone(uid) || self.pods.get(uid).is_some_and(|pod| pod.finished);
+        record.state == State::Bound && !record.pod_uid.as_ref().is_some_and(over)
     }
 
     /// Somebody else has the address: the record wins, and the pod that wanted it chooses another.
@@ -269,9 +278,10 @@ impl Ledger {
         entry.used = true;
         entry.labelled = stored.record.state == State::Admin;
         if let (Some(node), true) = (claim.node, self.settings.cloud) {
-            let entry = self.table.at_mut(slot);
+            // Without a Binding nobody knows how far it came.
             entry.assigned = Some(node);
-            entry.assigned_for_certain = true;
+            entry.assigned_for_certain =
+                claim.pod_uid.as_ref().is_some_and(|uid| self.pods.get(uid).is_some_and(Pod::is_bound));
         }
         match &stored.record.key {
             Some(key) => {
@@ -326,7 +336,7 @@ impl Ledger {
     }
 
     /// Tells of an address that an annotation names although another pod owns it.
-    pub(super) fn conflict(&mut self, uid: &super::ids::Uid, addr: Addr) {
+    pub(super) fn conflict(&mut self, uid: &Uid, addr: Addr) {
         let Some(pod) = self.pod_ref(uid) else { return };
         let message = format!("annotation names {addr}, which belongs to another owner; the address is not the pod's");
         self.out.notices.push(Notice::PodEvent { pod, warning: true, reason: "FloatingIPConflict", message });

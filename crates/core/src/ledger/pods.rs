@@ -21,6 +21,8 @@ pub(super) struct Pod {
     /// How the last bind ended, for requests that joined it.
     pub(super) last_bind: Option<(Str, Result<(), String>)>,
     pub(super) refused: Option<Refused>,
+    /// The scheduler was offered a node for it: what keeps it from being scheduled is something else.
+    pub(super) offered: bool,
     /// A cache re-list lacks it: to be proved by the sweep.
     pub(super) missing: bool,
     /// It finished; its addresses were let go.
@@ -89,6 +91,8 @@ pub(super) struct Refused {
     pub(super) offered: Option<Vec<Class>>,
     /// Wakes in a row because a sample of nodes missed the ones that could serve.
     pub(super) sampled: u32,
+    /// It is not woken earlier than this: that other nodes could serve it did not help the last time.
+    pub(super) not_before: Option<Time>,
 }
 
 /// Pods by uid and by name, and the uids of pods that are gone for good.

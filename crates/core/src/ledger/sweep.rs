@@ -1,6 +1,9 @@
 //! The periodic sweep: what the caches say is gone is listed for proof; nothing is freed here (rule 9).
 
+use std::collections::HashSet;
+
 use super::Ledger;
+use super::entry::WorkloadIx;
 use super::ids::{Model, Time, Uid, WorkloadId};
 use super::record::State;
 use super::verdict::{Doubt, Notice, PodRef};
@@ -12,8 +15,10 @@ impl Ledger {
         if self.readiness().is_err() {
             return Vec::new();
         }
-        let table = &self.table;
-        self.workloads.forget_unused(|ix| table.slots_of_workload(ix).next().is_some());
+        // An admin's addresses are in no index, but they remember their workload all the same.
+        let claims = self.table.entries().filter_map(|(_, entry)| entry.claim.as_ref());
+        let used: HashSet<WorkloadIx> = claims.filter_map(|claim| claim.workload).collect();
+        self.workloads.forget_unused(|ix| used.contains(&ix));
         let mut doubts: Vec<Doubt> = Vec::new();
         let mut kinds: Vec<WorkloadId> = Vec::new();
         let mut unknown_workloads = std::collections::BTreeSet::new();

@@ -66,6 +66,7 @@ impl Ledger {
             woken: None,
             forfeited: false,
             sampled,
+            not_before: None,
             offered,
         });
         if waits {
@@ -83,8 +84,11 @@ impl Ledger {
                 && self.evaluate(pod, &self.cluster_classes(), &Promises::default()).is_ok()
         });
         if sample {
-            let delay = (1_i64 << sampled.min(6)).min(SAMPLE_MAX_SECS);
-            self.timers.insert((now.plus_secs(delay), Timer::Sample(uid.clone())));
+            let at = now.plus_secs((1_i64 << sampled.min(6)).min(SAMPLE_MAX_SECS));
+            self.timers.insert((at, Timer::Sample(uid.clone())));
+            if let Some(refused) = self.pods.get_mut(uid).and_then(|pod| pod.refused.as_mut()) {
+                refused.not_before = Some(at);
+            }
         }
     }
 
@@ -123,7 +127,7 @@ impl Ledger {
         let Some(pod) = self.pods.get(uid) else { return };
         let view = &pod.view;
         let sleeps = view.unschedulable.is_some() && view.node.is_none() && view.deletion_deadline.is_none();
-        if !sleeps || pod.refused.is_some() || pod.bind.is_some() || pod.hold.is_some() || pod.finished {
+        if !sleeps || pod.offered || pod.refused.is_some() || pod.bind.is_some() || pod.hold.is_some() || pod.finished {
             return;
         }
         let text = "the pod was refused before galaxy-ipam started";
@@ -137,6 +141,7 @@ impl Ledger {
                 forfeited: false,
                 offered: None,
                 sampled: 0,
+                not_before: None,
             });
         }
         self.waiting.insert(uid.clone());
@@ -288,7 +293,10 @@ impl Ledger {
             if refused.forfeited {
                 continue;
             }
-            let classes = refused.offered.as_ref().filter(|classes| !classes.is_empty()).unwrap_or(&everywhere);
+            if refused.not_before.is_some_and(|at| at > now) {
+                continue;
+            }
+            let classes = refused.offered.as_ref().unwrap_or(&everywhere);
             let Ok(offer) = self.evaluate(pod, classes, &promises) else { continue };
             self.promise(pod, &offer, &mut promises);
             if refused.woken.is_none() {
@@ -315,6 +323,7 @@ impl Ledger {
         }
         if let Some(refused) = self.pods.get_mut(uid).and_then(|pod| pod.refused.as_mut()) {
             refused.sampled += 1;
+            refused.not_before = None;
         }
         self.wake(now, uid);
     }
