@@ -1,6 +1,5 @@
-//! Developer commands: `cargo xtask test`, `cargo xtask gen`, `cargo xtask bench`, `cargo xtask cluster`.
+//! Developer commands: `cargo xtask test`, `cargo xtask gen`, `cargo xtask bench`.
 
-mod cluster;
 mod generate;
 mod libtest;
 mod test;
@@ -37,9 +36,6 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// A real control plane: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok.
-    #[command(subcommand)]
-    Cluster(cluster::Task),
 }
 
 fn main() -> ExitCode {
@@ -62,7 +58,6 @@ fn run(task: Task) -> Result<ExitCode> {
             bench.args(args);
             require("benchmarks", &mut bench).map(|()| ExitCode::SUCCESS)
         }
-        Task::Cluster(task) => cluster::run(task).map(|()| ExitCode::SUCCESS),
     }
 }
 

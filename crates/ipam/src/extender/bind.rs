@@ -20,7 +20,6 @@ use k8s_openapi::api::core::v1::{Binding, ObjectReference, Pod};
 use kube::api::PostParams;
 use kube::core::ObjectMeta;
 use kube::{Api, Client};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Extender, reply};
@@ -40,7 +39,6 @@ pub(crate) struct Binder {
     client: Client,
     reader: Arc<Reader>,
     tasks: TaskTracker,
-    stop: CancellationToken,
 }
 
 /// `POST /v1/bind`
@@ -59,14 +57,8 @@ pub(super) async fn bind(State(Extender { engine, binder }): State<Extender>, bo
 }
 
 impl Binder {
-    pub(crate) fn new(
-        engine: Arc<Engine>,
-        client: Client,
-        reader: Arc<Reader>,
-        tasks: TaskTracker,
-        stop: CancellationToken,
-    ) -> Arc<Self> {
-        Arc::new(Binder { engine, client, reader, tasks, stop })
+    pub(crate) fn new(engine: Arc<Engine>, client: Client, reader: Arc<Reader>, tasks: TaskTracker) -> Arc<Self> {
+        Arc::new(Binder { engine, client, reader, tasks })
     }
 
     /// Starts an attempt and waits for it as long as the scheduler does.
@@ -209,10 +201,7 @@ impl Binder {
         while let Err(error) = self.reader.pod(pod).await {
             tracing::debug!(uid = %pod.uid, %error, "the pod cannot be read back yet");
             self.engine.metrics.api_retry("get", "pods");
-            // The next leader reads it from its own caches.
-            if self.stop.run_until_cancelled(backoff.wait()).await.is_none() {
-                return;
-            }
+            backoff.wait().await;
         }
     }
 }
