@@ -1,5 +1,6 @@
-//! Developer commands: `cargo xtask test`, `cargo xtask gen`, `cargo xtask bench`.
+//! Developer commands: `cargo xtask test`, `cargo xtask gen`, `cargo xtask bench`, `cargo xtask cluster`.
 
+mod cluster;
 mod generate;
 mod libtest;
 mod test;
@@ -36,6 +37,9 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// A real control plane: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok.
+    #[command(subcommand)]
+    Cluster(cluster::Task),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +62,7 @@ fn run(task: Task) -> Result<ExitCode> {
             bench.args(args);
             require("benchmarks", &mut bench).map(|()| ExitCode::SUCCESS)
         }
+        Task::Cluster(task) => cluster::run(task).map(|()| ExitCode::SUCCESS),
     }
 }
 

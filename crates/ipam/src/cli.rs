@@ -47,6 +47,7 @@ pub enum LogFormat {
         HTTP API who has which. The addresses come from the ConfigMap kube-system/floatingip-config unless --config \
         says otherwise.",
     after_help = legacy::HELP,
+    args_override_self = true,
     disable_help_flag = true,
     disable_version_flag = true,
     max_term_width = 110

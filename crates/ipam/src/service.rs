@@ -29,6 +29,7 @@ use crate::extender::{self, Binder};
 use crate::http;
 use crate::lease::{Candidate, Timing};
 use crate::metrics::Metrics;
+use crate::pool_status::PoolStatusWriter;
 use crate::pools::PoolObjects;
 use crate::reads::Reader;
 use crate::recorder::Recorder;
@@ -125,8 +126,8 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     if let Some(pools) = file.pools.clone() {
         configuration.apply(pools).map_err(anyhow::Error::msg).context("floatingips of the configuration file")?;
     }
-    let finishing = TaskTracker::new();
-    let binder = Binder::new(engine.clone(), client.clone(), reader.clone(), finishing.clone());
+    let (finishing, stop) = (TaskTracker::new(), CancellationToken::new());
+    let binder = Binder::new(engine.clone(), client.clone(), reader.clone(), finishing.clone(), stop.clone());
     let backend = Arc::new(ServiceBackend::new(
         engine.clone(),
         reader.clone(),
@@ -137,7 +138,6 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let extender_listener = listen(options.bind, options.port).await?;
     let api_listener = listen(options.bind, options.api_port).await?;
     let (extender, api) = (extender_listener.local_addr()?, api_listener.local_addr()?);
-    let stop = CancellationToken::new();
     let health = http::health_router(backend.clone());
     let extender_router = extender::router(engine.clone(), binder).merge(health);
     let api_settings = http::Settings { swagger_page: options.swagger, ..http::Settings::default() };
@@ -285,7 +285,7 @@ impl Service {
             ));
         }
 
-        let (reloads, synced) = self.watches(pools);
+        let (reloads, synced) = self.watches(pools, pool_status.clone());
         // The first list of all is loaded as a whole.
         let (wish, loaded) = oneshot::channel();
         reloads.send(wish).context("the watch of FloatingIPs ended")?;
@@ -309,6 +309,8 @@ impl Service {
         match candidate.as_mut() {
             Some(candidate) => {
                 self.guarded(candidate.keep()).await?;
+                // At once: the next leader may begin as soon as the lease expires.
+                self.engine.set_active(false);
                 bail!("leadership lost")
             }
             None => self.guarded(std::future::pending()).await,
@@ -337,7 +339,11 @@ impl Service {
         self.backend.starting("the caches are being filled".to_owned());
     }
 
-    fn watches(&mut self, pools: Arc<PoolObjects>) -> (mpsc::UnboundedSender<Reload>, Vec<(String, Synced)>) {
+    fn watches(
+        &mut self,
+        pools: Arc<PoolObjects>,
+        pool_status: Arc<PoolStatusWriter>,
+    ) -> (mpsc::UnboundedSender<Reload>, Vec<(String, Synced)>) {
         let (client, metrics, engine) = (self.client.clone(), self.engine.metrics.clone(), self.engine.clone());
         let all = |resource| Following::all(&client, resource, &metrics);
         let tasks = &mut self.endless;
@@ -352,6 +358,7 @@ impl Service {
                 watches::Pools {
                     engine: engine.clone(),
                     objects: pools,
+                    status: pool_status,
                     namespaces: self.options.pool_namespaces.clone(),
                 },
             ),

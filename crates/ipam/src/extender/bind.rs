@@ -20,6 +20,7 @@ use k8s_openapi::api::core::v1::{Binding, ObjectReference, Pod};
 use kube::api::PostParams;
 use kube::core::ObjectMeta;
 use kube::{Api, Client};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Extender, reply};
@@ -39,6 +40,7 @@ pub(crate) struct Binder {
     client: Client,
     reader: Arc<Reader>,
     tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 /// `POST /v1/bind`
@@ -57,8 +59,14 @@ pub(super) async fn bind(State(Extender { engine, binder }): State<Extender>, bo
 }
 
 impl Binder {
-    pub(crate) fn new(engine: Arc<Engine>, client: Client, reader: Arc<Reader>, tasks: TaskTracker) -> Arc<Self> {
-        Arc::new(Binder { engine, client, reader, tasks })
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        client: Client,
+        reader: Arc<Reader>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Binder { engine, client, reader, tasks, stop })
     }
 
     /// Starts an attempt and waits for it as long as the scheduler does.
@@ -201,7 +209,10 @@ impl Binder {
         while let Err(error) = self.reader.pod(pod).await {
             tracing::debug!(uid = %pod.uid, %error, "the pod cannot be read back yet");
             self.engine.metrics.api_retry("get", "pods");
-            backoff.wait().await;
+            // The next leader reads it from its own caches.
+            if self.stop.run_until_cancelled(backoff.wait()).await.is_none() {
+                return;
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::{Feed, Object, Slim};
 use crate::convert::{self, workload};
 use crate::engine::Engine;
+use crate::pool_status::PoolStatusWriter;
 use crate::pools::PoolObjects;
 
 fn whole<K: DeserializeOwned>(object: Value) -> Result<K, String> {
@@ -185,6 +186,7 @@ impl Slim for SlimPool {
 pub(crate) struct Pools {
     pub(crate) engine: Arc<Engine>,
     pub(crate) objects: Arc<PoolObjects>,
+    pub(crate) status: Arc<PoolStatusWriter>,
     /// Empty: all.
     pub(crate) namespaces: Vec<String>,
 }
@@ -209,7 +211,10 @@ impl Feed for Pools {
     fn observed(&mut self, object: Object<SlimPool>) {
         if let Some(SlimPool { view, limit_error, generation, status }) = object.item("Pool") {
             self.objects.observed(&view.uid, limit_error, generation, status);
+            let name = view.name.clone();
             self.engine.with(|ledger, now| ledger.named_pool_observed(now, view));
+            // The ledger may have known it before there was a status to compare with.
+            self.status.changed([name]);
         }
     }
 

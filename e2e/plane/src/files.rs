@@ -1,0 +1,82 @@
+//! The files that the components read: tokens, kubeconfigs, keys, kwok's stages.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result, anyhow};
+use k8s_openapi::ByteString;
+use kube::config::Kubeconfig;
+use ring::{rand::SystemRandom, signature};
+use serde_json::{Value, json};
+
+/// Users with a token and a kubeconfig of their own: file name, user, groups.
+const USERS: [(&str, &str, &str); 3] = [
+    ("admin", "admin", "system:masters"),
+    ("controller-manager", "system:kube-controller-manager", ""),
+    ("scheduler", "system:kube-scheduler", ""),
+];
+
+const KWOK: [&str; 3] =
+    [include_str!("kwok/metric.yaml"), include_str!("kwok/node.yaml"), include_str!("kwok/pod.yaml")];
+
+/// Writes what must be there before kube-apiserver starts.
+pub(crate) fn write(dir: &Path) -> Result<()> {
+    let tokens: String = USERS
+        .iter()
+        .map(|(file, user, groups)| format!("{file}-{},{user},{file},\"{groups}\"\n", uuid::Uuid::new_v4().simple()))
+        .collect();
+    put(dir, "tokens.csv", &tokens)?;
+    put(dir, "service-account.key", &private_key()?)?;
+    put(dir, "kwok.yaml", &KWOK.join("---\n"))
+}
+
+/// Writes the kubeconfigs, once kube-apiserver has made its certificate.
+pub(crate) fn write_kubeconfigs(dir: &Path, port: u16) -> Result<()> {
+    let tokens = fs::read_to_string(dir.join("tokens.csv")).context("cannot read tokens.csv")?;
+    for (line, (file, ..)) in tokens.lines().zip(USERS) {
+        let token = line.split(',').next().unwrap_or_default();
+        put(dir, &format!("{file}.kubeconfig"), &serde_json::to_string_pretty(&kubeconfig(dir, port, token)?)?)?;
+    }
+    Ok(())
+}
+
+/// A kubeconfig for whoever has the token.
+pub(crate) fn kubeconfig(dir: &Path, port: u16, token: &str) -> Result<Value> {
+    let certificate = fs::read(dir.join("apiserver.crt")).context("kube-apiserver has made no certificate")?;
+    Ok(json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "plane", "cluster": {
+            "server": format!("https://127.0.0.1:{port}"),
+            "certificate-authority-data": ByteString(certificate),
+        }}],
+        "users": [{"name": "user", "user": {"token": token}}],
+        "contexts": [{"name": "plane", "context": {"cluster": "plane", "user": "user"}}],
+        "current-context": "plane",
+    }))
+}
+
+/// A client by a kubeconfig.
+pub(crate) async fn client(kubeconfig: Value) -> Result<kube::Client> {
+    // Fails when one is installed already, which is as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let kubeconfig: Kubeconfig = serde_json::from_value(kubeconfig)?;
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await?;
+    Ok(kube::Client::try_from(config)?)
+}
+
+/// A new P-256 key in PEM, to sign the tokens of service accounts.
+fn private_key() -> Result<String> {
+    let key =
+        signature::EcdsaKeyPair::generate_pkcs8(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+            .map_err(|_| anyhow!("no randomness for a key"))?;
+    // A ByteString is base64 in JSON.
+    let base64 = serde_json::to_value(ByteString(key.as_ref().to_vec()))?;
+    let base64 = base64.as_str().unwrap_or_default();
+    let lines: Vec<_> = base64.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    Ok(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n")))
+}
+
+fn put(dir: &Path, name: &str, content: &str) -> Result<()> {
+    let path = dir.join(name);
+    fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,290 @@
+//! Starting, disturbing and ending a control plane.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::{Api, Client};
+
+use crate::{
+    Binaries, Component, Guard, NEWEST, Process, Rack, Scheduler, Signal,
+    binaries::target,
+    commands::{Ports, arguments},
+    files, free_ports, wait_for,
+};
+
+/// How long a component may take to become ready; long, for machines that are busy with something else.
+const READY: Duration = Duration::from_secs(120);
+/// Starts with new ports when another process took one.
+const ATTEMPTS: usize = 3;
+
+/// What a plane shall be.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Kubernetes minor version, as `1.37`.
+    pub version: String,
+    /// Nodes that are Ready when the plane has started.
+    pub racks: Vec<Rack>,
+    /// The scheduler to start with; none to start it later by [`Plane::schedule`], once an extender listens.
+    pub scheduler: Option<Scheduler>,
+    /// How long pods stay on a node that is not ready (default toleration), in whole seconds.
+    pub eviction_after: Duration,
+    /// How long a silent node counts as ready, in whole seconds; none for 6 s, or more from 175 nodes on (25 a second).
+    pub node_grace: Option<Duration>,
+    /// More arguments.
+    pub extra: Vec<(Component, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            version: NEWEST.to_owned(),
+            racks: Vec::new(),
+            scheduler: Some(Scheduler::default()),
+            eviction_after: Duration::from_secs(2),
+            node_grace: None,
+            extra: Vec::new(),
+        }
+    }
+}
+
+/// A running control plane.
+///
+/// When it is dropped its processes are killed; its folder with the logs is kept, as after a failure. [`Plane::stop`] removes that too.
+pub struct Plane {
+    pub(crate) binaries: Binaries,
+    pub(crate) client: Client,
+    pub(crate) ports: Ports,
+    options: Options,
+    dir: PathBuf,
+    // In this order: processes end before their guard does.
+    processes: Mutex<BTreeMap<Component, Process>>,
+    guard: Arc<Guard>,
+}
+
+impl Plane {
+    /// Starts a control plane and returns when its nodes are Ready and its controllers and scheduler work.
+    ///
+    /// # Errors
+    /// Its programs are not built, or a component does not become ready; its log is named.
+    pub async fn start(options: Options) -> Result<Self> {
+        let binaries = Binaries::find(&options.version)?;
+        for attempt in 1.. {
+            let dir = new_dir()?;
+            let error = match Self::attempt(&binaries, &options, &dir).await {
+                Ok(plane) => return Ok(plane),
+                Err(error) => {
+                    error.context(format!("Kubernetes {} did not start; see {}", options.version, dir.display()))
+                }
+            };
+            let taken = logs(&dir).any(|log| log.contains("address already in use"));
+            if !taken || attempt == ATTEMPTS {
+                return Err(error);
+            }
+        }
+        Err(anyhow!("not reached"))
+    }
+
+    async fn attempt(binaries: &Binaries, options: &Options, dir: &Path) -> Result<Self> {
+        let [etcd, etcd_peer, api_server, controller_manager, scheduler, kwok] = free_ports()?;
+        let ports = Ports { etcd, etcd_peer, api_server, controller_manager, scheduler, kwok };
+        files::write(dir)?;
+        let guard = Guard::new()?;
+        let launch = |component: Component| {
+            let arguments = arguments(component, dir, &ports, options);
+            let environment = [("HOME", dir.to_str().unwrap_or("/"))];
+            Process::start(
+                &guard,
+                &dir.join("log"),
+                component.program(),
+                &binaries.path(component.program()),
+                arguments,
+                &environment,
+            )
+        };
+        let etcd = launch(Component::Etcd)?;
+        let mut api_server = launch(Component::ApiServer)?;
+        let client = wait_for("kube-apiserver's certificate", READY, async || {
+            if let Err(error) = api_server.running() {
+                return Ok(Err(error));
+            }
+            files::write_kubeconfigs(dir, ports.api_server)?;
+            let admin = fs::read_to_string(dir.join("admin.kubeconfig"))?;
+            Ok(Ok(files::client(serde_json::from_str(&admin)?).await?))
+        })
+        .await??;
+        let processes = Mutex::new(BTreeMap::from([(Component::Etcd, etcd), (Component::ApiServer, api_server)]));
+        let plane = Self {
+            binaries: binaries.clone(),
+            client,
+            ports,
+            options: options.clone(),
+            dir: dir.to_owned(),
+            processes,
+            guard,
+        };
+        plane.ready(Component::ApiServer).await?;
+        // Not before: kube-controller-manager gives up without the roles that kube-apiserver makes first.
+        for component in [Component::ControllerManager, Component::Kwok] {
+            plane.launch(component)?;
+        }
+        if let Some(scheduler) = &options.scheduler {
+            scheduler.write(dir)?;
+            plane.launch(Component::Scheduler)?;
+            plane.ready(Component::Scheduler).await?;
+        }
+        plane.ready(Component::ControllerManager).await?;
+        plane.ready(Component::Kwok).await?;
+        let nodes = options.racks.iter().map(Rack::nodes).collect::<Result<Vec<_>>>()?.concat();
+        plane.create_nodes(&nodes).await?;
+        // Without it no pod can be made.
+        let accounts: Api<ServiceAccount> = Api::namespaced(plane.client(), "default");
+        wait_for("the default service account", READY, async || Ok(accounts.get("default").await?)).await?;
+        Ok(plane)
+    }
+
+    /// The folder of its files; logs are in `log` there.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The folder of its logs.
+    pub fn logs(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    /// What kills the plane's processes when this process ends; for more processes that shall end so.
+    pub fn guard(&self) -> &Arc<Guard> {
+        &self.guard
+    }
+
+    /// The programs it runs.
+    pub fn binaries(&self) -> &Binaries {
+        &self.binaries
+    }
+
+    /// (Re)starts the scheduler with this configuration.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub async fn schedule(&self, scheduler: &Scheduler) -> Result<()> {
+        self.kill(Component::Scheduler);
+        scheduler.write(&self.dir)?;
+        self.launch(Component::Scheduler)?;
+        self.ready(Component::Scheduler).await
+    }
+
+    /// Kills a component.
+    pub fn kill(&self, component: Component) {
+        if let Some(process) = self.processes().get_mut(&component) {
+            process.kill();
+        }
+    }
+
+    /// Sends a signal to a component.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn signal(&self, component: Component, signal: Signal) -> Result<()> {
+        self.processes().get_mut(&component).with_context(|| format!("there is no {component}"))?.signal(signal)
+    }
+
+    /// Kills a component if it runs, starts it on the same port with the same data, and waits until it is ready.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub async fn restart(&self, component: Component) -> Result<()> {
+        self.processes().get_mut(&component).with_context(|| format!("there is no {component}"))?.restart()?;
+        self.ready(component).await
+    }
+
+    /// Waits until a component is ready.
+    ///
+    /// # Errors
+    /// It has ended, or takes more than two minutes.
+    pub async fn ready(&self, component: Component) -> Result<()> {
+        let path = match component {
+            Component::Etcd => "/health",
+            Component::ApiServer => "/readyz",
+            Component::ControllerManager | Component::Scheduler | Component::Kwok => "/healthz",
+        };
+        wait_for(&format!("{component} to become ready"), READY, async || {
+            // The end of a process is an answer: there is nothing more to wait for.
+            if let Err(error) = self.running(component) {
+                return Ok(Err(error));
+            }
+            self.ask(component, path).await.map(|_| Ok(()))
+        })
+        .await?
+    }
+
+    /// Ends everything and removes the plane's folder with all logs; for a plane that has served its purpose.
+    ///
+    /// # Errors
+    /// The folder cannot be removed.
+    pub fn stop(self) -> Result<()> {
+        let dir = self.dir.clone();
+        drop(self);
+        fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))
+    }
+
+    fn running(&self, component: Component) -> Result<()> {
+        self.processes().get_mut(&component).with_context(|| format!("there is no {component}"))?.running()
+    }
+
+    fn launch(&self, component: Component) -> Result<()> {
+        let arguments = arguments(component, &self.dir, &self.ports, &self.options);
+        let process = self.spawn(component.program(), &self.binaries.path(component.program()), arguments, &[])?;
+        self.processes().insert(component, process);
+        Ok(())
+    }
+
+    /// Starts a process that ends with the plane's owner, its log among the plane's.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn spawn<A: Into<std::ffi::OsString>>(
+        &self,
+        name: &str,
+        program: &Path,
+        arguments: impl IntoIterator<Item = A>,
+        environment: &[(&str, &str)],
+    ) -> Result<Process> {
+        let mut all = vec![("HOME", self.dir.to_str().unwrap_or("/"))];
+        all.extend_from_slice(environment);
+        Process::start(&self.guard, &self.logs(), name, program, arguments, &all)
+    }
+
+    fn processes(&self) -> MutexGuard<'_, BTreeMap<Component, Process>> {
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A new folder for a plane, with a folder `log`.
+fn new_dir() -> Result<PathBuf> {
+    static NUMBER: AtomicU32 = AtomicU32::new(1);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let dir = target().join("plane").join(format!("{}-{number}", std::process::id()));
+    if dir.exists() {
+        // Of an earlier process with this id.
+        fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+    }
+    fs::create_dir_all(dir.join("log")).with_context(|| format!("cannot make {}", dir.display()))?;
+    let dir = dir.canonicalize().with_context(|| format!("cannot find {}", dir.display()))?;
+    ensure!(dir.to_str().is_some(), "the folder {} has a name that is no UTF-8", dir.display());
+    Ok(dir)
+}
+
+fn logs(dir: &Path) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(dir.join("log")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| fs::read(entry.path()).ok()).map(|log| String::from_utf8_lossy(&log).into_owned())
+}
