@@ -7,3 +7,4 @@ pub mod control;
 pub mod controllers;
 pub mod nodes;
 pub mod scheduler;
+pub mod up;

@@ -1,0 +1,218 @@
+//! Everything that `up` starts: the cluster, galaxy-ipam, and a kubeconfig for others.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use galaxy_api::config::FileConfig;
+use galaxy_ipam::{
+    cli,
+    clock::SystemClock,
+    service::{self, Running, Setup},
+};
+use kube::Client;
+
+use super::hands::Hands;
+use crate::{
+    cluster::{Options, SandboxCluster},
+    controllers::{ControllersConfig, CustomWorkload},
+    nodes::{NodeSpec, NodesConfig},
+    scheduler::ExtenderConfig,
+};
+
+/// How long galaxy-ipam may take until it decides.
+const READY: Duration = Duration::from_secs(20);
+
+/// Ports to listen on; 0 takes any free one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ports {
+    /// galaxy-ipam's HTTP API.
+    pub api: u16,
+    /// galaxy-ipam's scheduler extender.
+    pub extender: u16,
+    /// The Kubernetes API.
+    pub kube: u16,
+}
+
+/// A node of the sandbox.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Name of the node.
+    pub node: String,
+    /// Its rack.
+    pub rack: u8,
+    /// Its address.
+    pub ip: IpAddr,
+}
+
+/// A running sandbox with galaxy-ipam at work.
+pub struct World {
+    cluster: SandboxCluster,
+    ipam: Running,
+    kubeconfig: PathBuf,
+    /// Removed at the end, if the kubeconfig is in a folder of its own.
+    folder: Option<PathBuf>,
+    places: Vec<Place>,
+}
+
+impl World {
+    /// Starts everything and returns once galaxy-ipam decides.
+    ///
+    /// # Errors
+    /// A port is taken, the kubeconfig cannot be written, or galaxy-ipam does not become ready in time.
+    pub async fn start(ports: Ports, kubeconfig: Option<PathBuf>) -> anyhow::Result<Self> {
+        let places = places();
+        let options = Options {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, ports.kube)),
+            nodes: places.iter().map(|at| NodeSpec::new(&at.node, at.ip).rack(format!("rack{}", at.rack))).collect(),
+            // A real cluster takes 40 s to call a silent node dead and 300 s more to evict its pods: nobody wants to watch that.
+            controllers: ControllersConfig {
+                node_monitor_period: Duration::from_millis(500),
+                node_monitor_grace: Duration::from_secs(3),
+                max_toleration: Some(Duration::from_secs(1)),
+                pod_gc_period: Duration::from_secs(1),
+                custom: vec![CustomWorkload::new("apps.tkestack.io", "v1", "TApp", "tapps")],
+                ..ControllersConfig::default()
+            },
+            kubelets: NodesConfig { heartbeat: Some(Duration::from_secs(1)), ..NodesConfig::default() },
+            ..Options::default()
+        };
+        let cluster = SandboxCluster::start(options).await.context("the sandbox cannot start")?;
+        let (kubeconfig, folder) = write_kubeconfig(kubeconfig, &cluster.api.kubeconfig())?;
+
+        let hands = Hands::new(cluster.client("kubectl"));
+        hands.apply("floatingip-config.yaml").await?;
+        let ipam = start_ipam(&kubeconfig, ports).await.context("galaxy-ipam cannot start")?;
+        ipam.ready(READY).await.map_err(|lacking| anyhow::anyhow!("galaxy-ipam is not ready: {lacking}"))?;
+        cluster.set_extender(Some(ExtenderConfig::galaxy(format!("http://{}/v1", ipam.extender))));
+        Ok(Self { cluster, ipam, kubeconfig, folder, places })
+    }
+
+    /// A client of the Kubernetes API.
+    pub fn client(&self) -> Client {
+        self.cluster.client("kubectl")
+    }
+
+    /// The nodes.
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// The kubeconfig file.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// Address of the Kubernetes API.
+    pub fn kube_url(&self) -> String {
+        self.cluster.api.url()
+    }
+
+    /// Address of galaxy-ipam's HTTP API.
+    pub fn api_url(&self) -> String {
+        format!("http://{}", self.ipam.api)
+    }
+
+    /// Address of galaxy-ipam's scheduler extender.
+    pub fn extender_url(&self) -> String {
+        format!("http://{}", self.ipam.extender)
+    }
+
+    /// Pulls the plug of a node.
+    pub fn power_off(&self, node: &str) {
+        self.cluster.nodes.power_off(node);
+    }
+
+    /// Gives it power again.
+    pub fn power_on(&self, node: &str) {
+        self.cluster.nodes.power_on(node);
+    }
+
+    /// Ends everything in order and removes what was written.
+    ///
+    /// # Errors
+    /// galaxy-ipam had broken off before.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        let stopped = self.ipam.stop().await;
+        self.cluster.stop().await;
+        if let Some(folder) = &self.folder {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+        stopped
+    }
+}
+
+/// Six nodes in three racks. The address pools of `examples/floatingip-config.yaml` go by these addresses.
+fn places() -> Vec<Place> {
+    let in_rack = |rack: u8| {
+        ["a", "b"].into_iter().zip(11..).map(move |(letter, host)| Place {
+            node: format!("rack{rack}-{letter}"),
+            rack,
+            ip: Ipv4Addr::new(10, 180, rack, host).into(),
+        })
+    };
+    (1..=3).flat_map(in_rack).collect()
+}
+
+/// galaxy-ipam as `galaxy-ipam --kubeconfig FILE` would run, in this process.
+async fn start_ipam(kubeconfig: &Path, ports: Ports) -> anyhow::Result<Running> {
+    let mut args = ["galaxy-ipam", "--bind=127.0.0.1", "--leader-elect=false"].map(Into::into).to_vec();
+    args.push(format!("--port={}", ports.extender).into());
+    args.push(format!("--api-port={}", ports.api).into());
+    let options = cli::Options::parse_args(args)?;
+    let read = kube::config::Kubeconfig::read_from(kubeconfig)?;
+    let config = kube::Config::from_custom_kubeconfig(read, &kube::config::KubeConfigOptions::default()).await?;
+    let setup = Setup {
+        client: Client::try_from(config)?,
+        options,
+        file: FileConfig::default(),
+        clock: Arc::new(SystemClock::start()),
+        cloud: None,
+    };
+    service::start(setup).await
+}
+
+/// Writes the kubeconfig where the user wants it, else into a new folder that only this user can read.
+fn write_kubeconfig(wanted: Option<PathBuf>, content: &str) -> anyhow::Result<(PathBuf, Option<PathBuf>)> {
+    let (file, folder) = match wanted {
+        Some(file) => (file, None),
+        None => {
+            let folder = std::env::temp_dir().join(format!("galaxy-sandbox-{}", std::process::id()));
+            create_private(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+            (folder.join("kubeconfig"), Some(folder))
+        }
+    };
+    std::fs::write(&file, content).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok((file, folder))
+}
+
+/// Fails if the folder is there: somebody else may have made it.
+fn create_private(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use galaxy_api::config::parse_pools;
+    use galaxy_core::Topology;
+
+    use super::{super::examples, *};
+
+    #[test]
+    fn every_node_is_in_a_configured_subnet() {
+        let map = examples::objects("floatingip-config.yaml").unwrap().remove(0);
+        let document = map.data["data"]["floatingips"].as_str().unwrap();
+        let (topology, warnings) = Topology::build(parse_pools(document).unwrap()).unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+        for place in places() {
+            assert!(topology.class_of(place.ip).is_some(), "{place:?}");
+        }
+    }
+}
