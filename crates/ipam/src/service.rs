@@ -235,6 +235,8 @@ impl Service {
         let stop = self.stop.clone();
         let mut candidate = self.options.leader_elect.then(|| self.candidate());
         let result = tokio::select! {
+            // The servers end by themselves then: that is no failure.
+            biased;
             () = stop.cancelled() => Ok(()),
             result = self.work(outlets, &mut candidate) => result,
         };
