@@ -65,9 +65,23 @@ impl From<kube::Error> for CallError {
     fn from(error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => CallError::Api(status),
-            other => CallError::Lost(other.to_string()),
+            other => CallError::Lost(chain(&other)),
         }
     }
+}
+
+/// An error with its causes, which the client's own texts leave out.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let part = error.to_string();
+        if !text.contains(&part) {
+            text = format!("{text}: {part}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// Makes one call within [`DEADLINE`].

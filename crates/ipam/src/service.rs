@@ -1,17 +1,14 @@
 //! The whole service: clients, caches, ledger, servers; started in a process of its own or inside another.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use axum::Router;
-use axum::serve::ListenerExt;
 use galaxy_api::config::FileConfig;
 use galaxy_core::ledger::Settings;
 use kube::Client;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -33,13 +30,12 @@ use crate::pool_status::PoolStatusWriter;
 use crate::pools::PoolObjects;
 use crate::reads::Reader;
 use crate::recorder::Recorder;
+use crate::servers::{FINISH, listen, serve};
 use crate::sweep;
 use crate::watch::{self as watches, CustomKinds, FloatingIps, Following, Reload, Synced};
 use crate::writer::Writer;
 use crate::{cluster_client, crds};
 
-/// How long a graceful stop waits for what is under way.
-const FINISH: Duration = Duration::from_secs(3);
 /// How long it then waits for the lease to be given up.
 const RELEASE: Duration = Duration::from_secs(1);
 
@@ -331,6 +327,7 @@ impl Service {
     }
 
     async fn definitions(&self) {
+        self.backend.starting("the custom resource definitions are being made".to_owned());
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
         while let Err(error) = crds::ensure(&self.client).await {
             let error = format!("{error:#}");
@@ -394,33 +391,6 @@ impl Service {
     }
 }
 
-async fn listen(bind: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
-    let address = SocketAddr::new(bind, port);
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
-}
-
-/// Serves until the stop, then as long as what is under way takes, but not longer than [`FINISH`]: an idle connection would
-/// keep a graceful shutdown waiting for ever.
-async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    let listener = listener.tap_io(|stream| {
-        // Small answers must not wait for more to come.
-        let _ = stream.set_nodelay(true);
-    });
-    let finished = {
-        let stop = stop.clone();
-        async move {
-            stop.cancelled().await;
-            tokio::time::sleep(FINISH).await;
-        }
-    };
-    let server = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).into_future();
-    tokio::select! {
-        // Accept errors are retried inside.
-        _ = server => {}
-        () = finished => {}
-    }
-}
-
 fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
@@ -429,17 +399,4 @@ fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
     if name.is_empty() { "galaxy-ipam".to_owned() } else { name.to_owned() }
-}
-
-/// Resolves when the process is asked to stop: SIGTERM or Ctrl-C.
-pub async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        },
-        // Without handlers the process ends by the signal itself.
-        Err(_) => std::future::pending().await,
-    }
 }

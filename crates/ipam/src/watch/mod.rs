@@ -29,7 +29,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 use tokio::sync::watch;
 
-use crate::calls::Backoff;
+use crate::calls::{Backoff, chain};
 use crate::metrics::Metrics;
 
 /// Delays after errors of a watch. Short at the end: a service that is blind decides on old news.
@@ -123,19 +123,21 @@ impl Following {
         loop {
             match events.next().await {
                 Some(Ok(event)) => {
-                    if matches!(event, Event::Init) && !std::mem::take(&mut state.first) {
+                    if !matches!(event, Event::Init) {
+                        backoff = Backoff::new(RETRY.0, RETRY.1);
+                    } else if !std::mem::take(&mut state.first) {
                         self.metrics.watch_restart(&self.resource.plural);
                     }
                     if state.apply(feed, event) {
                         synced.send_replace(true);
                     }
-                    backoff = Backoff::new(RETRY.0, RETRY.1);
                 }
                 Some(Err(error)) => {
                     if let Some(reason) = denied(&error) {
                         return Denied(reason);
                     }
-                    tracing::warn!(resource = self.resource.plural, %error, "watch failed; trying again");
+                    let error = chain(&error);
+                    tracing::warn!(resource = self.resource.plural, error, "watch failed; trying again");
                     backoff.wait().await;
                 }
                 None => return Denied("the watch ended".to_owned()),

@@ -1,11 +1,16 @@
 //! Answers that are lost, writes that collide, watches that break.
 
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
 use galaxy_sandbox::apiserver::{Action, Rule};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, PostParams};
 use serde_json::json;
 
-use crate::site::{Site, eventually, object};
+use crate::site::{AGENT, PATIENCE, Site, eventually, object};
 
 #[tokio::test]
 async fn a_binding_whose_answer_is_lost_is_read_back() {
@@ -123,4 +128,44 @@ async fn one_odd_object_does_not_stop_a_watch() {
     let ips = site.place(&pod, "n1").await;
     site.delete_pod(&pod).await;
     eventually(false, async || site.fips().get_opt(&ips[0]).await.unwrap().is_some()).await;
+}
+
+/// Forty pods at once on thirty addresses, while every fifth write fails one way or another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_pods_and_faults_leaves_no_address_twice_and_none_behind() {
+    let pools = r#"[{"nodeSubnets":["10.0.0.0/16"],"ips":["10.100.1.2~10.100.1.31"],"subnet":"10.100.1.0/24","gateway":"10.100.1.1"}]"#;
+    let kubernetes = Site::cluster(Some(pools)).await;
+    let site = Site::serve(kubernetes, &[], None).await;
+    site.service.ready(PATIENCE).await.unwrap();
+    let faults = site.kubernetes.faults();
+    faults.seed(7);
+    for action in [Action::DropAfter, Action::Drop, Action::error(500, "InternalError"), Action::conflict()] {
+        faults.add(Rule::new(action).agent(AGENT).probability(0.05).when(|call, _| call.verb != "watch"));
+    }
+    let bound = AtomicUsize::new(0);
+    let names: Vec<String> = (0..40).map(|i| format!("pod-{i}")).collect();
+    let all = futures::future::join_all(names.iter().map(async |name| {
+        let pod = site.pod(name, json!({}), None).await;
+        loop {
+            let node = if name.len() % 2 == 0 { "n1" } else { "n2" };
+            // Refused, or bound while the answer was on its way: look again.
+            let passes =
+                site.post("/v1/filter", &json!({"Pod": pod, "NodeNames": [node]})).await["NodeNames"] == json!([node]);
+            if passes && site.bind(&pod, node).await.is_empty() {
+                bound.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                site.delete_pod(&pod).await;
+                return;
+            }
+            let ips: Vec<_> = site.states().await.into_iter().map(|(ip, ..)| ip).collect();
+            assert!(ips.len() <= 30);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }));
+    tokio::time::timeout(3 * PATIENCE, all).await.expect("every pod gets its turn");
+    assert_eq!(bound.into_inner(), 40);
+    site.kubernetes.faults().clear();
+    site.service.sweep().await;
+    eventually(vec![], async || site.states().await).await;
+    site.service.engine().read(|ledger| ledger.check_invariants());
 }
