@@ -40,7 +40,7 @@ mod pool_status;
 mod pools;
 mod reads;
 mod recorder;
-pub mod servers;
+mod servers;
 pub mod service;
 mod sweep;
 mod waiters;

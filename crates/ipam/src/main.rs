@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use galaxy_ipam::cli::{Options, init_logging};
-use galaxy_ipam::servers::stop_signal;
 use galaxy_ipam::service;
 
 #[tokio::main]
@@ -15,7 +14,7 @@ async fn main() -> ExitCode {
         eprintln!("galaxy-ipam: {error:#}");
         return ExitCode::FAILURE;
     }
-    match service::run(options, stop_signal()).await {
+    match service::run(options, service::stop_signal()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");

@@ -30,6 +30,7 @@ use crate::pool_status::PoolStatusWriter;
 use crate::pools::PoolObjects;
 use crate::reads::Reader;
 use crate::recorder::Recorder;
+pub use crate::servers::stop_signal;
 use crate::servers::{FINISH, listen, serve};
 use crate::sweep;
 use crate::watch::{self as watches, CustomKinds, FloatingIps, Following, Reload, Synced};
