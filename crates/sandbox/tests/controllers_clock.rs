@@ -83,8 +83,7 @@ async fn errors_are_retried_after_1_2_4_8_10_seconds() {
     let clock = Clock::manual(Timestamp::from_second(1_800_000_000).unwrap());
     let (cluster, client) = start(Options { extender: Some(extender.config()), ..by_hand(&clock) }).await;
     create::<Pod>(&client, floating_pod("a")).await;
-    let mut calls = 1;
-    for pause in [1, 2, 4, 8, 10, 10] {
+    for (calls, pause) in (1..).zip([1, 2, 4, 8, 10, 10]) {
         let called = || async { (extender.calls("filter", "a").len() == calls).then_some(()) };
         eventually(&format!("call {calls}"), called).await;
         // The condition tells that the cycle is over, so that the pause has begun.
@@ -98,7 +97,6 @@ async fn errors_are_retried_after_1_2_4_8_10_seconds() {
         tokio::time::sleep(QUIET / 3).await;
         assert_eq!(extender.calls("filter", "a").len(), calls, "not before {pause} s");
         clock.advance(Duration::from_millis(1));
-        calls += 1;
     }
     cluster.stop().await;
 }

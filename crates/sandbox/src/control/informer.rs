@@ -1,7 +1,7 @@
 //! A cache of one kind of object, kept by list and watch, that also knows the outcome of its user's own writes.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     fmt::{self, Debug},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -92,7 +92,7 @@ struct Entry<K> {
 struct State<K> {
     objects: BTreeMap<ObjectKey, Entry<K>>,
     /// Controller uid to the objects it owns.
-    owned: HashMap<String, BTreeSet<ObjectKey>>,
+    owned: HashMap<String, BTreeMap<ObjectKey, Arc<K>>>,
     subscribers: Vec<mpsc::UnboundedSender<Change<K>>>,
     epoch: u64,
     listed: Option<BTreeMap<ObjectKey, K>>,
@@ -223,9 +223,7 @@ where
 
     /// The objects whose controller has this uid, by key.
     pub fn owned_by(&self, uid: &str) -> Vec<Arc<K>> {
-        let state = self.state();
-        let keys = state.owned.get(uid).into_iter().flatten();
-        keys.filter_map(|key| state.objects.get(key)).map(|entry| entry.object.clone()).collect()
+        self.state().owned.get(uid).into_iter().flat_map(BTreeMap::values).cloned().collect()
     }
 
     /// Every change from now on, after an addition for each object there already is.
@@ -268,14 +266,14 @@ impl<K: Resource> State<K> {
         let new = Arc::new(object);
         let entry = Entry { object: new.clone(), epoch: self.epoch };
         let old = self.objects.insert(key.clone(), entry).map(|entry| entry.object);
-        let (before, after) = (old.as_ref().and_then(|old| old.controller_uid()), new.controller_uid());
-        if before != after {
-            if let Some(uid) = before {
-                self.disown(uid, &key);
-            }
-            if let Some(uid) = after {
-                self.owned.entry(uid.to_owned()).or_default().insert(key);
-            }
+        let after = new.controller_uid();
+        if let Some(before) = old.as_ref().and_then(|old| old.controller_uid())
+            && Some(before) != after
+        {
+            self.disown(before, &key);
+        }
+        if let Some(uid) = after {
+            self.owned.entry(uid.to_owned()).or_default().insert(key, new.clone());
         }
         self.publish(old, Some(new));
     }

@@ -7,7 +7,10 @@ use std::{
 
 use k8s_openapi::api::core::v1::{Node, Pod, PodAffinityTerm};
 
-use super::wire;
+use super::{
+    score::{self, Weight},
+    wire,
+};
 use crate::control::{meta::Meta, pods, quantity};
 
 /// A pod with what is asked of it often.
@@ -21,15 +24,19 @@ pub struct PodInfo {
     pub priority: i32,
     /// What it asks for, in thousandths.
     pub requests: BTreeMap<String, i128>,
+    /// What it is taken to use when nodes are compared.
+    pub weight: Weight,
 }
 
 impl PodInfo {
     /// Looks into `pod`.
     pub fn new(pod: Arc<Pod>) -> Self {
+        let requests = pod.spec.as_ref().map(pods::requests).unwrap_or_default();
         Self {
             uid: pod.uid().to_owned(),
             priority: pods::priority(&pod),
-            requests: pod.spec.as_ref().map(pods::requests).unwrap_or_default(),
+            weight: score::weight(&requests),
+            requests,
             pod,
         }
     }
@@ -60,6 +67,10 @@ pub struct NodeInfo {
     pub allocatable: BTreeMap<String, i128>,
     /// What its pods ask for, in thousandths.
     pub used: BTreeMap<String, i128>,
+    /// What its pods are taken to use when nodes are compared.
+    pub weight: Weight,
+    /// How many of its pods each controller has here, by the controller's uid.
+    pub controllers: HashMap<String, i64>,
     json: OnceLock<String>,
 }
 
@@ -73,6 +84,8 @@ impl NodeInfo {
             node,
             pods: BTreeMap::new(),
             used: BTreeMap::new(),
+            weight: Weight::default(),
+            controllers: HashMap::new(),
             json: OnceLock::new(),
         }
     }
@@ -100,6 +113,10 @@ impl NodeInfo {
         for (name, amount) in &pod.requests {
             *self.used.entry(name.clone()).or_insert(0) += amount;
         }
+        self.weight += pod.weight;
+        if let Some(owner) = pod.pod.controller_uid() {
+            *self.controllers.entry(owner.to_owned()).or_insert(0) += 1;
+        }
         self.pods.insert(pod.uid.clone(), pod);
     }
 
@@ -108,6 +125,15 @@ impl NodeInfo {
         if let Some(pod) = self.pods.remove(uid) {
             for (name, amount) in &pod.requests {
                 *self.used.entry(name.clone()).or_insert(0) -= amount;
+            }
+            self.weight -= pod.weight;
+            if let Some(owner) = pod.pod.controller_uid()
+                && let Some(count) = self.controllers.get_mut(owner)
+            {
+                *count -= 1;
+                if *count == 0 {
+                    self.controllers.remove(owner);
+                }
             }
         }
     }

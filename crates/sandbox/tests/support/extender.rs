@@ -17,8 +17,8 @@ use tokio::net::TcpListener;
 type Answer = Arc<dyn Fn(&str, &Value) -> Value + Send + Sync>;
 
 #[derive(Clone)]
-pub struct Extender {
-    pub url: String,
+pub(crate) struct Extender {
+    pub(crate) url: String,
     calls: Arc<Mutex<Vec<(Instant, String, Value)>>>,
     answer: Arc<Mutex<Answer>>,
     delay: Arc<Mutex<Duration>>,
@@ -27,7 +27,7 @@ pub struct Extender {
 
 impl Extender {
     /// Starts an extender that lets everything pass and binds nothing: `bind` is left to the scheduler by its configuration.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let extender = Self {
             url: format!("http://{}/v1", listener.local_addr().unwrap()),
@@ -42,24 +42,24 @@ impl Extender {
     }
 
     /// galaxy-ipam's configuration, but for binding.
-    pub fn config(&self) -> ExtenderConfig {
+    pub(crate) fn config(&self) -> ExtenderConfig {
         ExtenderConfig { bind_verb: String::new(), ..ExtenderConfig::galaxy(&self.url) }
     }
 
-    pub fn answer(&self, answer: impl Fn(&str, &Value) -> Value + Send + Sync + 'static) {
+    pub(crate) fn answer(&self, answer: impl Fn(&str, &Value) -> Value + Send + Sync + 'static) {
         *self.answer.lock().unwrap() = Arc::new(answer);
     }
 
-    pub fn delay(&self, delay: Duration) {
+    pub(crate) fn delay(&self, delay: Duration) {
         *self.delay.lock().unwrap() = delay;
     }
 
     /// The bodies of the calls of a verb about a pod.
-    pub fn calls(&self, verb: &str, pod: &str) -> Vec<Value> {
+    pub(crate) fn calls(&self, verb: &str, pod: &str) -> Vec<Value> {
         self.timed(verb, pod).into_iter().map(|(_, body)| body).collect()
     }
 
-    pub fn timed(&self, verb: &str, pod: &str) -> Vec<(Instant, Value)> {
+    pub(crate) fn timed(&self, verb: &str, pod: &str) -> Vec<(Instant, Value)> {
         let calls = self.calls.lock().unwrap();
         let named = |body: &Value| body["Pod"]["metadata"]["name"] == pod || body["PodName"] == pod;
         let calls = calls.iter().filter(|(_, called, body)| called == verb && named(body));
@@ -67,7 +67,7 @@ impl Extender {
     }
 
     /// The most calls that were open at the same time.
-    pub fn most_open(&self) -> usize {
+    pub(crate) fn most_open(&self) -> usize {
         self.open.lock().unwrap().1
     }
 }
@@ -89,7 +89,7 @@ async fn handle(State(extender): State<Extender>, Path(verb): Path<String>, Json
 }
 
 /// The names of the nodes that a filter call offers.
-pub fn offered(body: &Value) -> Vec<String> {
+pub(crate) fn offered(body: &Value) -> Vec<String> {
     let names = body["NodeNames"].as_array().into_iter().flatten();
     let items = body["Nodes"]["items"].as_array().into_iter().flatten();
     let names = names.chain(items.map(|node| &node["metadata"]["name"]));
@@ -97,7 +97,7 @@ pub fn offered(body: &Value) -> Vec<String> {
 }
 
 /// Lets everything pass.
-pub fn pass(verb: &str, body: &Value) -> Value {
+pub(crate) fn pass(verb: &str, body: &Value) -> Value {
     match verb {
         "filter" => json!({"nodes": body["Nodes"], "nodenames": body["NodeNames"]}),
         "priority" => json!([]),
@@ -115,7 +115,7 @@ pub fn pass(verb: &str, body: &Value) -> Value {
 }
 
 /// Refuses every node with `text`, in the map of failed nodes, and in that of unresolvable ones too if `calm`.
-pub fn refuse(body: &Value, text: &str, calm: bool) -> Value {
+pub(crate) fn refuse(body: &Value, text: &str, calm: bool) -> Value {
     let failed: serde_json::Map<_, _> = offered(body).into_iter().map(|node| (node, text.into())).collect();
     let unresolvable = if calm { Value::Object(failed.clone()) } else { Value::Null };
     json!({"nodes": {"metadata": {}, "items": []}, "failedNodes": failed, "failedAndUnresolvableNodes": unresolvable})

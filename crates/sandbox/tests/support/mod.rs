@@ -1,7 +1,7 @@
 //! What the tests of the cluster share.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-pub mod extender;
+pub(crate) mod extender;
 
 use std::{
     fmt::Debug,
@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A cluster with six nodes in three racks whose waiting times are short.
-pub fn quick() -> Options {
+pub(crate) fn quick() -> Options {
     Options {
         nodes: NodeSpec::racks(6, 3),
         controllers: ControllersConfig {
@@ -47,14 +47,14 @@ pub fn quick() -> Options {
     }
 }
 
-pub async fn start(options: Options) -> (SandboxCluster, Client) {
+pub(crate) async fn start(options: Options) -> (SandboxCluster, Client) {
     let cluster = SandboxCluster::start(options).await.unwrap();
     let client = cluster.client("test");
     (cluster, client)
 }
 
 /// Waits until `probe` finds something; says what was missed.
-pub async fn eventually<T, F, R>(what: &str, mut probe: F) -> T
+pub(crate) async fn eventually<T, F, R>(what: &str, mut probe: F) -> T
 where
     F: FnMut() -> R,
     R: Future<Output = Option<T>>,
@@ -69,18 +69,18 @@ where
     }
 }
 
-pub fn from<T: DeserializeOwned>(value: Value) -> T {
+pub(crate) fn from<T: DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
 }
 
-pub fn api<K>(client: &Client) -> Api<K>
+pub(crate) fn api<K>(client: &Client) -> Api<K>
 where
     K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
 {
     Api::default_namespaced(client.clone())
 }
 
-pub async fn create<K>(client: &Client, value: Value) -> K
+pub(crate) async fn create<K>(client: &Client, value: Value) -> K
 where
     K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
         + Clone
@@ -91,7 +91,7 @@ where
     api::<K>(client).create(&PostParams::default(), &from(value)).await.unwrap()
 }
 
-pub async fn merge<K>(client: &Client, name: &str, patch: Value) -> K
+pub(crate) async fn merge<K>(client: &Client, name: &str, patch: Value) -> K
 where
     K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
@@ -99,41 +99,41 @@ where
 }
 
 /// The pods of the default namespace with label app=`app`, by name.
-pub async fn pods(client: &Client, app: &str) -> Vec<Pod> {
+pub(crate) async fn pods(client: &Client, app: &str) -> Vec<Pod> {
     let labels = ListParams::default().labels(&format!("app={app}"));
     api::<Pod>(client).list(&labels).await.unwrap().items
 }
 
-pub async fn pod(client: &Client, name: &str) -> Option<Pod> {
+pub(crate) async fn pod(client: &Client, name: &str) -> Option<Pod> {
     api::<Pod>(client).get_opt(name).await.unwrap()
 }
 
-pub async fn node(client: &Client, name: &str) -> Node {
+pub(crate) async fn node(client: &Client, name: &str) -> Node {
     Api::<Node>::all(client.clone()).get(name).await.unwrap()
 }
 
-pub fn name(pod: &Pod) -> String {
+pub(crate) fn name(pod: &Pod) -> String {
     pod.metadata.name.clone().unwrap()
 }
 
-pub fn uid(pod: &Pod) -> String {
+pub(crate) fn uid(pod: &Pod) -> String {
     pod.metadata.uid.clone().unwrap()
 }
 
-pub fn node_of(pod: &Pod) -> Option<String> {
+pub(crate) fn node_of(pod: &Pod) -> Option<String> {
     pod.spec.as_ref()?.node_name.clone()
 }
 
-pub fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a k8s_openapi::api::core::v1::PodCondition> {
+pub(crate) fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a k8s_openapi::api::core::v1::PodCondition> {
     pod.status.as_ref()?.conditions.as_ref()?.iter().find(|it| it.type_ == kind)
 }
 
-pub fn is_ready(pod: &Pod) -> bool {
+pub(crate) fn is_ready(pod: &Pod) -> bool {
     condition(pod, "Ready").is_some_and(|it| it.status == "True")
 }
 
 /// A pod template with label app=`app`.
-pub fn template(app: &str, image: &str, annotations: Value) -> Value {
+pub(crate) fn template(app: &str, image: &str, annotations: Value) -> Value {
     json!({
         "metadata": {"labels": {"app": app}, "annotations": annotations},
         "spec": {"containers": [{"name": "c", "image": image}]},
@@ -141,7 +141,7 @@ pub fn template(app: &str, image: &str, annotations: Value) -> Value {
 }
 
 /// A pod that wants a floating IP.
-pub fn floating_pod(name: &str) -> Value {
+pub(crate) fn floating_pod(name: &str) -> Value {
     json!({
         "metadata": {"name": name, "labels": {"app": name}},
         "spec": {"containers": [{"name": "c", "image": "nginx", "resources": {
