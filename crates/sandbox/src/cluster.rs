@@ -2,7 +2,12 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use kube::Client;
+use hyper_util::{client::legacy, rt::TokioExecutor};
+use kube::{
+    Client,
+    client::{Body, ConfigExt},
+};
+use tower::ServiceBuilder;
 
 use crate::{
     apiserver::{self, Server},
@@ -69,11 +74,7 @@ impl SandboxCluster {
         let api = Server::start(apiserver::Options { clock: options.clock.clone(), address: options.address }).await?;
         // Each part with a name of its own, by which faults and counters can tell it from the others.
         let part = |agent: &str| -> anyhow::Result<Context> {
-            // Loops retry by themselves, and soon; a client that does too only hides why nothing happens.
-            let mut config = api.config(agent);
-            config.default_retry = false;
-            let _ = rustls::crypto::ring::default_provider().install_default();
-            let client = Client::try_from(config)?;
+            let client = plain_client(&api.config(agent))?;
             Ok(Context::new(client, options.clock.clone()).with_relist(options.relist))
         };
         let root = part("kube-controller-manager")?;
@@ -109,6 +110,15 @@ impl SandboxCluster {
         self.root.shutdown().await;
         self.api.stop();
     }
+}
+
+/// A client for plain HTTP that does not retry: the loops do so by themselves, and soon. It costs nothing to make, where kube's own
+/// reads the machine's certificates first.
+fn plain_client(config: &kube::Config) -> kube::Result<Client> {
+    let http = legacy::Client::builder(TokioExecutor::new()).build_http::<Body>();
+    let service =
+        ServiceBuilder::new().layer(config.base_uri_layer()).layer(config.extra_headers_layer()?).service(http);
+    Ok(Client::new(service, config.default_namespace.clone()))
 }
 
 impl Drop for SandboxCluster {
