@@ -64,7 +64,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
     let screen = Screen::stdout();
     let ports = Ports { api: args.api_port, extender: args.extender_port, kube: args.kube_port };
-    let mut interrupted = std::pin::pin!(galaxy_ipam::servers::stop_signal());
+    let mut interrupted = std::pin::pin!(galaxy_ipam::service::stop_signal());
     let world = tokio::select! {
         started = World::start(ports, args.kubeconfig.clone()) => started?,
         () = &mut interrupted => return Ok(ExitCode::FAILURE),
