@@ -79,8 +79,10 @@ fn refusal(reason: Reason, text: String, detail: String) -> Refusal {
     Refusal { reason, text, detail }
 }
 
+/// A refusal that people are told in the scheduler's words, without the prefix.
 fn plain(reason: Reason, text: String) -> Refusal {
-    Refusal { reason, detail: text.clone(), text }
+    let detail = text.strip_prefix(NO_FIP_LEFT).map_or(&*text, str::trim_start).to_owned();
+    Refusal { reason, detail, text }
 }
 
 impl Ledger {
