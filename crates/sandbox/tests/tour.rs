@@ -1,5 +1,7 @@
 //! The program as a newcomer starts it.
 
+mod markdown;
+
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -29,6 +31,20 @@ fn the_tour_keeps_every_promise_and_says_so() {
     assert!(text.contains(&format!("All {promised} promises were kept.")), "{text}");
     for place in ["/v1/ip", "/swagger-ui/", "/metrics", "kubeconfig"] {
         assert!(text.contains(place), "{place}: {text}");
+    }
+    readme_shows(&text);
+}
+
+/// What the README shows of the tour is what it prints, line for line, but for names, nodes, addresses and times that differ.
+fn readme_shows(tour: &str) {
+    let differs = regex::Regex::new(r"-[a-z0-9]{5}\b|rack\d-[ab]|10\.0\.\d+\.\d+|[\d.]+ s\b").unwrap();
+    let plain = |line: &str| differs.replace_all(&markdown::squeeze(line), "*").into_owned();
+    let mut printed = tour.lines().map(plain);
+    let readme = fs::read_to_string(markdown::root().join("README.md")).unwrap();
+    let block = markdown::blocks(&readme).into_iter().find(|block| block.language == "text tour").unwrap();
+    for line in block.lines.iter().filter(|line| line.trim() != "…") {
+        let shown = plain(line);
+        assert!(printed.any(|printed| printed == shown), "the tour does not print {shown:?}:\n{tour}");
     }
 }
 

@@ -199,6 +199,11 @@ impl FieldSelector {
             for part in field.split('.') {
                 found = &found[part];
             }
+            // Of an event this is its component, in whichever of two places that stands.
+            if field == "source" && object.get("reportingComponent").is_some() {
+                let component = &object["source"]["component"];
+                found = if component.is_null() { &object["reportingComponent"] } else { component };
+            }
             let found = match found {
                 Value::Null => String::new(),
                 Value::String(text) => text.clone(),
@@ -254,6 +259,12 @@ mod tests {
         for (selector, expected) in cases {
             let parsed = FieldSelector::parse(selector, &supported).unwrap();
             assert_eq!(parsed.matches(&object), expected, "{selector}");
+        }
+        let source = FieldSelector::parse("source=ipam", &["source".to_string()]).unwrap();
+        for event in
+            [json!({"reportingComponent": "ipam"}), json!({"reportingComponent": "", "source": {"component": "ipam"}})]
+        {
+            assert!(source.matches(&event), "{event}");
         }
         let error = FieldSelector::parse("spec.other=1", &supported).unwrap_err();
         assert_eq!(error.message, "field label not supported: spec.other");

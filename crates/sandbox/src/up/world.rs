@@ -181,7 +181,8 @@ fn write_kubeconfig(wanted: Option<PathBuf>, content: &str) -> anyhow::Result<(P
     let (file, folder) = match wanted {
         Some(file) => (file, None),
         None => {
-            let folder = std::env::temp_dir().join(format!("galaxy-sandbox-{}", std::process::id()));
+            let unique = uuid::Uuid::new_v4().simple().to_string();
+            let folder = std::env::temp_dir().join(format!("galaxy-sandbox-{}", &unique[..8]));
             create_private(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
             (folder.join("kubeconfig"), Some(folder))
         }
