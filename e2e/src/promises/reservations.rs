@@ -1,0 +1,64 @@
+//! Addresses that an administrator reserves with the label `reserved`.
+
+use anyhow::{Result, ensure};
+use galaxy_api::floatingip::State;
+
+use crate::{Lab, Setup, Workload};
+
+/// A reserved address is handed out to nobody until its object is deleted; who waits then has it.
+pub async fn a_reserved_address_is_handed_out_to_nobody(lab: Lab) -> Result<()> {
+    let c = lab.cluster(Setup::one_rack(1, 2)).await?;
+    c.reserve("10.64.1.10", "pool__reserved-for-node_").await?;
+    let web = Workload::deployment("web").replicas(2);
+    c.apply(&web).await?;
+    c.one_waits(&web, "NoAddress").await?;
+    c.sweep().await?;
+    let seen = c.see().await?;
+    ensure!(seen.addresses["10.64.1.10"].key() == "pool__reserved-for-node_", "{seen}");
+    let listed = c.get("/v1/ip?keyword=reserved-for-node").await?.json();
+    let entry = &listed["content"][0];
+    ensure!(entry["ip"] == "10.64.1.10" && entry["note"] == "AdminReserved", "{listed}");
+    ensure!(entry.get("releasable").is_none() && entry.get("status").is_none(), "{listed}");
+    c.delete_floating_ip("10.64.1.10").await?;
+    c.up(&web).await?;
+    c.settled().await
+}
+
+/// The label on an address in use keeps it for the administrator when the pod is gone.
+pub async fn the_label_on_an_address_in_use_keeps_it_when_the_pod_is_gone(lab: Lab) -> Result<()> {
+    let c = lab.cluster(Setup::one_rack(1, 2)).await?;
+    let (pod, fence) = (Workload::pod("p"), Workload::pod("fence"));
+    c.apply(&pod).await?;
+    c.apply(&fence).await?;
+    let (ip, other) = (c.ip(&pod).await?, c.ip(&fence).await?);
+    c.label_floating_ip(&ip, true).await?;
+    c.delete_pod("p").await?;
+    c.delete_pod("fence").await?;
+    // The one without the label is freed, so the other was looked at too.
+    c.free(&other).await?;
+    c.until("the address is kept without a pod", |seen| {
+        seen.pod("p").is_none() && seen.addresses.get(&ip).is_some_and(|address| address.state() != Some(State::Bound))
+    })
+    .await?;
+    c.sweep().await?;
+    let next = Workload::deployment("next").replicas(2);
+    c.apply(&next).await?;
+    c.one_waits(&next, "NoAddress").await?;
+    c.label_floating_ip(&ip, false).await?;
+    c.delete_floating_ip(&ip).await?;
+    c.up(&next).await?;
+    c.settled().await
+}
+
+/// The label taken away: an address that nobody has is free again.
+pub async fn without_the_label_the_reservation_is_over(lab: Lab) -> Result<()> {
+    let c = lab.cluster(Setup::one_rack(1, 1)).await?;
+    c.reserve("10.64.1.10", "NULL_default_NULL_gone").await?;
+    let pod = Workload::pod("p");
+    c.apply(&pod).await?;
+    c.waits("p", "NoAddress").await?;
+    c.label_floating_ip("10.64.1.10", false).await?;
+    c.sweep().await?;
+    c.up(&pod).await?;
+    c.settled().await
+}
