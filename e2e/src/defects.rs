@@ -94,8 +94,10 @@ pub async fn row_06_a_huge_range_costs_little_and_ends(lab: Lab) -> Result<()> {
     let all = Workload::pod("all").ranges(&json!([["0.0.0.0~255.255.255.255"], ["10.0.0.0~255.255.255.255"]]));
     c.apply(&all).await?;
     ensure!(c.up(&all).await?[0].ips.len() == 2);
-    let many: Vec<String> = (0..9_000).map(|n| format!("11.{}.{}.0~11.{}.{}.255", n / 250, n % 250, n / 250, n % 250)).collect();
-    let many = Workload::pod("many").ranges(&json!([[many, vec!["10.64.1.12".to_owned()]].concat()]));
+    let mut ranges: Vec<String> =
+        (0..9_000).map(|n| format!("11.{0}.{1}.0~11.{0}.{1}.255", n / 250, n % 250)).collect();
+    ranges.push("10.64.1.12".to_owned());
+    let many = Workload::pod("many").ranges(&json!([ranges]));
     c.apply(&many).await?;
     ensure!(c.ip(&many).await? == "10.64.1.12");
     c.settled().await

@@ -13,6 +13,6 @@ pub mod sandbox;
 pub mod setup;
 pub mod workload;
 
-pub use cluster::{Cluster, Lab, Seen};
+pub use cluster::{Cluster, Lab, Reply, Seen, SeenPod};
 pub use setup::Setup;
 pub use workload::Workload;

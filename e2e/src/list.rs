@@ -1,10 +1,10 @@
 //! The list of all scenarios, once.
 
-/// Calls a macro for every module of scenarios: `$each! { module = path { name name … } }`.
+/// Calls a macro for every module of scenarios: `$each! { module = path, "source" { name name … } }`.
 #[macro_export]
 macro_rules! scenarios {
     ($each:ident) => {
-        $each! { bare_pods = $crate::promises::bare_pods {
+        $each! { bare_pods = $crate::promises::bare_pods, "promises/bare_pods.rs" {
             the_address_is_freed_when_the_pod_is_deleted
             the_address_is_freed_when_the_pod_is_finished
             immutable_is_refused_until_the_pod_is_edited
@@ -12,7 +12,7 @@ macro_rules! scenarios {
             the_quantity_is_ignored
             a_pod_without_the_resource_is_left_alone
         } }
-        $each! { cloud = $crate::promises::cloud {
+        $each! { cloud = $crate::promises::cloud, "promises/cloud.rs" {
             assigned_before_use_and_unassigned_before_free
             a_slow_assignment_runs_on
             a_stalled_assignment_keeps_nobody_else_waiting
@@ -25,7 +25,7 @@ macro_rules! scenarios {
             a_release_by_http_unassigns_first
             a_restart_in_the_middle_of_an_assignment
         } }
-        $each! { config = $crate::promises::config {
+        $each! { config = $crate::promises::config, "promises/config.rs" {
             an_address_that_leaves_the_configuration_stays_with_its_owner
             an_address_that_comes_back_is_like_any_other
             a_larger_configuration_serves_who_waits
@@ -35,7 +35,7 @@ macro_rules! scenarios {
             pods_are_served_as_soon_as_there_is_a_configuration
             an_address_that_changes_pool_keeps_its_owner
         } }
-        $each! { custom = $crate::promises::custom {
+        $each! { custom = $crate::promises::custom, "promises/custom.rs" {
             without_a_policy_the_address_is_freed_with_the_pod
             immutable_by_the_scale_subresource
             never_keeps_everything_for_the_same_name
@@ -44,7 +44,7 @@ macro_rules! scenarios {
             never_goes_by_the_name_of_the_pod
             never_is_not_for_jobs
         } }
-        $each! { deployments = $crate::promises::deployments {
+        $each! { deployments = $crate::promises::deployments, "promises/deployments.rs" {
             without_a_policy_the_address_is_freed_with_the_pod
             an_empty_or_unknown_policy_is_none
             immutable_keeps_the_set_of_addresses
@@ -57,7 +57,7 @@ macro_rules! scenarios {
             without_a_surge_the_limit_is_the_replicas
             a_replica_set_of_its_own_keeps_its_addresses
         } }
-        $each! { extender = $crate::promises::extender {
+        $each! { extender = $crate::promises::extender, "promises/extender.rs" {
             filter_and_preempt_write_nothing
             a_pod_that_wants_nothing_passes_everywhere
             refused_nodes_say_why
@@ -66,7 +66,7 @@ macro_rules! scenarios {
             a_scheduler_that_sends_names_only
             requests_that_make_no_sense
         } }
-        $each! { http_api = $crate::promises::http_api {
+        $each! { http_api = $crate::promises::http_api, "promises/http_api.rs" {
             the_documented_list_and_release
             an_address_in_use_is_not_released
             only_the_owner_named_is_released
@@ -74,7 +74,7 @@ macro_rules! scenarios {
             requests_that_make_no_sense
             health_documentation_and_metrics_are_served
         } }
-        $each! { nodes = $crate::promises::nodes {
+        $each! { nodes = $crate::promises::nodes, "promises/nodes.rs" {
             a_deployments_successor_waits_and_says_for_whom
             a_deployment_moves_off_a_deleted_node
             a_deployment_moves_off_a_node_out_of_service
@@ -92,7 +92,7 @@ macro_rules! scenarios {
             a_quarantine_ends_when_the_node_is_out_of_service
             without_a_policy_the_successor_takes_another_address
         } }
-        $each! { pools = $crate::promises::pools {
+        $each! { pools = $crate::promises::pools, "promises/pools.rs" {
             an_unsized_pool_grows_and_is_shared
             the_newest_reservation_of_the_pool_is_reused_first
             a_sized_pool_limits_all_its_deployments
@@ -107,7 +107,7 @@ macro_rules! scenarios {
             stateful_pods_in_a_pool_count
             deleting_a_pool_keeps_its_addresses
         } }
-        $each! { ranges = $crate::promises::ranges {
+        $each! { ranges = $crate::promises::ranges, "promises/ranges.rs" {
             the_documented_pod_gets_its_three_addresses
             alternatives_make_one_address
             overlapping_lists_are_matched
@@ -116,12 +116,12 @@ macro_rules! scenarios {
             a_reserving_deployment_cannot_ask_for_ranges
             the_node_must_route_every_address
         } }
-        $each! { reservations = $crate::promises::reservations {
+        $each! { reservations = $crate::promises::reservations, "promises/reservations.rs" {
             a_reserved_address_is_handed_out_to_nobody
             the_label_on_an_address_in_use_keeps_it_when_the_pod_is_gone
             without_the_label_the_reservation_is_over
         } }
-        $each! { restarts = $crate::promises::restarts {
+        $each! { restarts = $crate::promises::restarts, "promises/restarts.rs" {
             a_restart_changes_nothing
             what_happened_meanwhile_is_made_up_for
             who_waits_is_known_after_a_restart
@@ -132,7 +132,7 @@ macro_rules! scenarios {
             objects_of_the_original_are_understood
             a_running_pod_without_an_object_is_adopted
         } }
-        $each! { rollouts = $crate::promises::rollouts {
+        $each! { rollouts = $crate::promises::rollouts, "promises/rollouts.rs" {
             one_immutable_replica_rolls_three_times
             two_immutable_replicas_roll_three_times
             three_immutable_replicas_roll_three_times
@@ -153,7 +153,7 @@ macro_rules! scenarios {
             more_spares_up_to_the_surge
             in_a_sized_pool_the_size_rules
         } }
-        $each! { stateful_sets = $crate::promises::stateful_sets {
+        $each! { stateful_sets = $crate::promises::stateful_sets, "promises/stateful_sets.rs" {
             without_a_policy_the_address_is_freed_with_the_pod
             immutable_keeps_each_pod_its_address
             immutable_frees_on_scale_down_and_deletion
@@ -161,7 +161,7 @@ macro_rules! scenarios {
             ordinals_count_from_their_start
             the_address_follows_the_pod_to_another_node
         } }
-        $each! { waiting = $crate::promises::waiting {
+        $each! { waiting = $crate::promises::waiting, "promises/waiting.rs" {
             a_waiting_pod_says_why_and_is_served
             by_priority_then_by_age
             a_woken_pod_that_does_not_come_forfeits_its_turn
@@ -170,7 +170,7 @@ macro_rules! scenarios {
             a_refused_pod_of_high_priority_does_not_spin
             two_writes_for_a_pod_and_one_for_its_release
         } }
-        $each! { defects = $crate::defects {
+        $each! { defects = $crate::defects, "defects.rs" {
             row_01_a_configuration_change_deletes_no_floating_ip
             row_02_a_configuration_change_in_the_middle_loses_nothing
             row_03_a_late_delete_event_of_an_old_pod_frees_nothing_of_the_new_one
@@ -222,30 +222,15 @@ macro_rules! scenarios {
 mod tests {
     use std::{collections::BTreeSet, path::Path};
 
-    /// Every `pub async fn` of a scenario module, by its source.
-    fn written(module: &str) -> BTreeSet<String> {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/{}.rs", module.replace("::", "/")));
-        let source = std::fs::read_to_string(&file).expect("the source of a scenario module");
-        let names = source.lines().filter_map(|line| line.strip_prefix("pub async fn ")?.split_once("(lab: Lab)"));
-        names.map(|(name, _)| name.to_owned()).collect()
-    }
-
     #[test]
     fn every_scenario_is_listed() {
         macro_rules! check {
-            ($module:ident = $krate:ident::$($path:ident)::+ { $($name:ident)* }) => {
-                let listed: BTreeSet<String> = [$(stringify!($name).to_owned()),*].into();
-                assert_eq!(listed, written(&[$(stringify!($path)),+].join("::")), "list.rs and {}", stringify!($module));
-            };
-            ($module:ident = $($rest:tt)*) => { check_path! { $module $($rest)* } };
-        }
-        macro_rules! check_path {
-            ($module:ident $krate:tt $($rest:tt)*) => { check_tokens! { $module $($rest)* } };
-        }
-        macro_rules! check_tokens {
-            ($module:ident $(:: $path:ident)+ { $($name:ident)* }) => {
-                let listed: BTreeSet<String> = [$(stringify!($name).to_owned()),*].into();
-                assert_eq!(listed, written(&[$(stringify!($path)),+].join("::")), "list.rs and {}", stringify!($module));
+            ($module:ident = $path:path, $source:literal { $($name:ident)* }) => {
+                let source = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join($source)).unwrap();
+                let written = source.lines().filter_map(|line| line.strip_prefix("pub async fn ")?.split_once("(lab: Lab)"));
+                let written: BTreeSet<&str> = written.map(|(name, _)| name).collect();
+                let listed: BTreeSet<&str> = [$(stringify!($name)),*].into();
+                assert_eq!(listed, written, "the list and {}", $source);
             };
         }
         crate::scenarios!(check);

@@ -237,9 +237,7 @@ impl Workload {
             "containers": [{"name": "main", "image": self.image, "resources": self.resources}],
             "terminationGracePeriodSeconds": 2,
             // Pods leave a node that is down soon, not after five minutes.
-            "tolerations": ["not-ready", "unreachable"].map(|taint| json!({
-                "key": format!("node.kubernetes.io/{taint}"), "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 2,
-            })),
+            "tolerations": tolerate_dead_nodes(2),
         });
         merge(&mut spec, &self.pod_spec);
         let mut annotations = json!(self.pod_annotations);
@@ -250,6 +248,13 @@ impl Workload {
 
     /// The object.
     pub fn manifest(&self) -> DynamicObject {
+        let mut object = self.text();
+        drop_nulls(&mut object);
+        serde_json::from_value(object).expect("a manifest is an object")
+    }
+
+    /// The object as a merge patch; what the object must not have any more is null.
+    pub(crate) fn text(&self) -> Value {
         let resource = self.kind.resource();
         let template = self.pod_template();
         let mut object = json!({"apiVersion": resource.api_version, "kind": resource.kind});
@@ -271,8 +276,24 @@ impl Workload {
         for (name, value) in &self.annotations {
             object["metadata"]["annotations"][name] = value.as_str().into();
         }
-        serde_json::from_value(object).expect("a manifest is an object")
+        object
     }
+}
+
+fn drop_nulls(value: &mut Value) {
+    if let Value::Object(members) = value {
+        members.retain(|_, member| !member.is_null());
+        members.values_mut().for_each(drop_nulls);
+    }
+}
+
+/// Tolerations by which a pod leaves a node that is down after so many seconds.
+pub fn tolerate_dead_nodes(seconds: u32) -> Value {
+    let taints = ["not-ready", "unreachable"].map(|taint| {
+        let key = format!("node.kubernetes.io/{taint}");
+        json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds})
+    });
+    Value::Array(taints.into())
 }
 
 /// Merges objects member by member; anything else is replaced.

@@ -197,7 +197,7 @@ impl SeenNode {
 }
 
 impl SeenPod {
-    fn of(pod: &Pod) -> Self {
+    pub(super) fn of(pod: &Pod) -> Self {
         let status = pod.status.as_ref();
         let condition = |type_: &str| {
             let conditions = status?.conditions.as_deref()?;

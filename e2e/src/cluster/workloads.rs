@@ -41,7 +41,7 @@ impl Cluster {
     /// # Errors
     /// The API server refuses it.
     pub async fn change(&self, workload: &Workload) -> Result<()> {
-        let manifest = serde_json::to_value(workload.manifest())?;
+        let manifest = workload.text();
         let annotations = &manifest["metadata"]["annotations"];
         let patch = json!({"metadata": {"annotations": annotations}, "spec": manifest["spec"]});
         self.patch(workload, &patch).await

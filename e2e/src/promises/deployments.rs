@@ -63,9 +63,11 @@ pub async fn the_newest_reservation_is_reused_first(lab: Lab) -> Result<()> {
     c.scale(&mut web, 1).await?;
     let last = c.up(&web).await?.remove(0);
     c.until("three addresses are reserved", |seen| count(seen, &web, State::Reserved) == 3).await?;
-    c.delete_pod(&last.name).await?;
-    let successor = c.up(&web).await?.remove(0);
-    ensure!(successor.ip() == last.ip(), "{} instead of {}", successor.ip(), last.ip());
+    c.scale(&mut web, 0).await?;
+    c.reserved(last.ip()).await?;
+    c.scale(&mut web, 1).await?;
+    let next = c.up(&web).await?.remove(0);
+    ensure!(next.ip() == last.ip(), "{} instead of {}", next.ip(), last.ip());
     c.settled().await
 }
 

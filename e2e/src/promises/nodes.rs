@@ -8,7 +8,7 @@ use galaxy_api::{
     names::{ON_NODE_FAILURE_ANNOTATION, ON_NODE_FAILURE_REPLACE, OUT_OF_SERVICE_TAINT},
 };
 
-use crate::{Cluster, Lab, SeenPod, Setup, Workload};
+use crate::{Cluster, Lab, SeenPod, Setup, Workload, workload::tolerate_dead_nodes};
 
 /// Longer than an address is quarantined.
 const QUARANTINE: Duration = Duration::from_secs(11 * 60);
@@ -142,10 +142,7 @@ pub async fn a_custom_pod_moves_off_a_deleted_node(lab: Lab) -> Result<()> {
 /// A blink: the node is back before its pods have to go, and nothing changes.
 pub async fn a_node_that_blinks_changes_nothing(lab: Lab) -> Result<()> {
     let c = lab.cluster(Setup::one_rack(2, 10)).await?;
-    let patient = serde_json::json!(["not-ready", "unreachable"].map(|taint| serde_json::json!({
-        "key": format!("node.kubernetes.io/{taint}"), "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 3000,
-    })));
-    let db = Workload::stateful_set("db").replicas(2).immutable().pod_spec("tolerations", &patient);
+    let db = Workload::stateful_set("db").replicas(2).immutable().pod_spec("tolerations", &tolerate_dead_nodes(3000));
     c.apply(&db).await?;
     let before = c.up(&db).await?;
     c.node_dies(&before[0].node).await?;
