@@ -119,7 +119,7 @@ macro_rules! scenarios {
         $each! { reservations = $crate::promises::reservations, "promises/reservations.rs" {
             a_reserved_address_is_handed_out_to_nobody
             the_label_on_an_address_in_use_keeps_it_when_the_pod_is_gone
-            without_the_label_the_reservation_is_over
+            without_the_label_it_is_a_reservation_like_any_other
         } }
         $each! { restarts = $crate::promises::restarts, "promises/restarts.rs" {
             a_restart_changes_nothing

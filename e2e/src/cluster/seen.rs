@@ -89,8 +89,16 @@ impl SeenAddress {
     }
 
     /// uid of the pod that has it, or empty.
-    pub fn pod_uid(&self) -> &str {
-        self.object.spec.pod.as_ref().map_or("", |pod| &pod.uid)
+    pub fn pod_uid(&self) -> String {
+        let typed = self.object.spec.pod.as_ref().map(|pod| pod.uid.clone());
+        typed.unwrap_or_else(|| self.object.spec.attribute_or_default().uid)
+    }
+
+    /// Node of the pod that has it, or empty.
+    pub fn node(&self) -> String {
+        let spec = &self.object.spec;
+        let typed = spec.state.is_some().then(|| spec.node.clone().unwrap_or_default());
+        typed.unwrap_or_else(|| spec.attribute_or_default().node_name)
     }
 
     /// Name of the pod that has it or for which it is kept, or empty.
@@ -294,8 +302,8 @@ impl fmt::Display for Seen {
             let spec = &address.object.spec;
             let state = spec.state.map_or_else(|| "-".to_owned(), |state| format!("{state:?}"));
             let spare = if spec.spare { " spare" } else { "" };
-            let node = spec.node.as_deref().unwrap_or("");
-            writeln!(f, "{:<16} {state:<12} {:<44} {node:<6} {}{spare}", address.ip, spec.key, address.pod_uid())?;
+            let (node, uid) = (address.node(), address.pod_uid());
+            writeln!(f, "{:<16} {state:<12} {:<44} {node:<6} {uid}{spare}", address.ip, spec.key)?;
         }
         Ok(())
     }

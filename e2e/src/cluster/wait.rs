@@ -10,7 +10,7 @@ use galaxy_api::floatingip::State;
 use k8s_openapi::api::core::v1::Event;
 use kube::{Api, api::ListParams};
 
-use super::{Cluster, Seen, SeenCondition, SeenPod};
+use super::{Cluster, Seen, SeenAddress, SeenCondition, SeenPod};
 use crate::workload::Workload;
 
 /// The pause between two looks.
@@ -225,15 +225,15 @@ pub(crate) fn disagreements(seen: &Seen) -> Vec<String> {
                 Some(address) if address.pod_uid() != pod.uid => {
                     found.push(format!("{ip} of pod {} belongs to uid {:?}", pod.name, address.pod_uid()));
                 }
-                Some(address) if address.object.spec.node.as_deref() != Some(&*pod.node) => {
-                    let node = address.object.spec.node.as_deref().unwrap_or("");
-                    found.push(format!("{ip} of pod {} on {} is recorded on {node:?}", pod.name, pod.node));
+                Some(address) if address.node() != pod.node => {
+                    found.push(format!("{ip} of pod {} on {} is recorded on {:?}", pod.name, pod.node, address.node()));
                 }
                 Some(_) => {}
             }
         }
     }
-    for address in seen.addresses.values().filter(|address| address.state() == Some(State::Bound)) {
+    let bound = |address: &&SeenAddress| address.state() == Some(State::Bound) && !address.object.is_reserved_by_admin();
+    for address in seen.addresses.values().filter(bound) {
         let owner = seen.pods.iter().find(|pod| pod.uid == address.pod_uid() && !pod.is_finished());
         match owner {
             None => found.push(format!("{} belongs to a pod that is gone: {}", address.ip, address.key())),

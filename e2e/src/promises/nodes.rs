@@ -95,6 +95,8 @@ pub async fn replace_takes_another_address_and_gives_the_surplus_back(lab: Lab) 
     let c = lab.cluster(Setup::one_rack(2, 10)).await?;
     let web = Workload::deployment("web").immutable().annotate(ON_NODE_FAILURE_ANNOTATION, ON_NODE_FAILURE_REPLACE);
     let web = web.annotate_workload(ON_NODE_FAILURE_ANNOTATION, ON_NODE_FAILURE_REPLACE);
+    // Without a surge there is no spare either.
+    let web = web.strategy(&serde_json::json!({"type": "Recreate"}));
     let old = stuck(&c, &web).await?;
     c.until("a successor is up", |seen| seen.of(&web).iter().any(|pod| pod.is_up() && pod.ips != old.ips)).await?;
     c.delete_node(&old.node).await?;

@@ -258,9 +258,11 @@ pub async fn stateful_pods_in_a_pool_count(lab: Lab) -> Result<()> {
     let before = c.up(&db).await?;
     let key = c.see().await?.addresses[before[1].ip()].key().to_owned();
     ensure!(key == "pool__blue_sts_default_db_db-1", "key {key}");
-    let web = Workload::deployment("web").replicas(2).pool("blue");
+    let mut web = Workload::deployment("web").replicas(2).pool("blue");
     c.apply(&web).await?;
     c.one_waits(&web, "LimitReached").await?;
+    c.scale(&mut web, 1).await?;
+    c.up(&web).await?;
     c.delete_pod("db-1").await?;
     c.until("db-1 is back with its address", |seen| {
         seen.pod("db-1").is_some_and(|pod| pod.is_up() && pod.uid != before[1].uid && pod.ips == before[1].ips)

@@ -1,7 +1,7 @@
 //! Addresses that an administrator reserves with the label `reserved`.
 
 use anyhow::{Result, ensure};
-use galaxy_api::floatingip::State;
+use serde_json::json;
 
 use crate::{Lab, Setup, Workload};
 
@@ -34,10 +34,12 @@ pub async fn the_label_on_an_address_in_use_keeps_it_when_the_pod_is_gone(lab: L
     c.label_floating_ip(&ip, true).await?;
     c.delete_pod("p").await?;
     c.delete_pod("fence").await?;
-    // The one without the label is freed, so the other was looked at too.
+    // The one without the label is freed, the other is the administrator's now.
     c.free(&other).await?;
-    c.until("the address is kept without a pod", |seen| {
-        seen.pod("p").is_none() && seen.addresses.get(&ip).is_some_and(|address| address.state() != Some(State::Bound))
+    c.poll("the address is shown as reserved", || async {
+        let shown = c.get("/v1/ip?size=100").await?.json()["content"].clone();
+        let entry = shown.as_array().and_then(|all| all.iter().find(|entry| entry["ip"] == *ip).cloned()).unwrap_or_default();
+        Ok((entry["note"] == "AdminReserved" && entry.get("releasable").is_none()).then_some(()))
     })
     .await?;
     c.sweep().await?;
@@ -50,15 +52,22 @@ pub async fn the_label_on_an_address_in_use_keeps_it_when_the_pod_is_gone(lab: L
     c.settled().await
 }
 
-/// The label taken away: an address that nobody has is free again.
-pub async fn without_the_label_the_reservation_is_over(lab: Lab) -> Result<()> {
+/// The label taken away: a reservation like any other, which a user may release.
+pub async fn without_the_label_it_is_a_reservation_like_any_other(lab: Lab) -> Result<()> {
     let c = lab.cluster(Setup::one_rack(1, 1)).await?;
-    c.reserve("10.64.1.10", "NULL_default_NULL_gone").await?;
+    c.reserve("10.64.1.10", "pool__reserved-for-node_").await?;
     let pod = Workload::pod("p");
     c.apply(&pod).await?;
     c.waits("p", "NoAddress").await?;
     c.label_floating_ip("10.64.1.10", false).await?;
-    c.sweep().await?;
+    let entries = c
+        .poll("it is shown as releasable", || async {
+            let entries = c.get("/v1/ip?poolName=reserved-for-node").await?.json()["content"].clone();
+            Ok((entries[0]["releasable"] == true).then_some(entries))
+        })
+        .await?;
+    ensure!(c.see().await?.pod("p").is_some_and(|pod| pod.node.is_empty()));
+    ensure!(c.post("/v1/ip", &json!({ "ips": entries })).await?.status == 200);
     c.up(&pod).await?;
     c.settled().await
 }

@@ -298,7 +298,7 @@ pub async fn in_a_sized_pool_the_size_rules(lab: Lab) -> Result<()> {
     c.roll(&mut web, "nginx:2").await?;
     let waiting = c.one_waits(&web, "LimitReached").await?;
     let message = waiting.floating.map(|condition| condition.message).unwrap_or_default();
-    ensure!(message.contains("\"blue\"") && message.contains("size 2") && message.contains("Pool.size"), "{message}");
+    ensure!(message.contains("\"blue\"") && message.contains("2 of 2") && message.contains("Pool.size"), "{message}");
     c.set_pool("blue", 3, false).await?;
     c.up(&web).await?;
     c.settled().await

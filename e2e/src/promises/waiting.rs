@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use galaxy_sandbox::apiserver::Answered;
 use serde_json::json;
 
-use crate::{Cluster, Lab, Setup, Workload};
+use crate::{Cluster, Lab, Setup, Workload, setup::pools};
 
 async fn priority(c: &Cluster, name: &str, value: i32) -> Result<()> {
     let class = json!({
@@ -52,30 +52,29 @@ pub async fn by_priority_then_by_age(lab: Lab) -> Result<()> {
     let holder = Workload::pod("holder");
     c.apply(&holder).await?;
     c.up(&holder).await?;
-    let waiting =
-        [("low-old", "", 0), ("low-young", "", 1), ("high-old", "high", 2), ("high-young", "high", 3)].map(|(name, class, _)| {
-            if class.is_empty() { Workload::pod(name) } else { of_class(name, class) }
-        });
+    let waiting = [
+        Workload::pod("low-old"),
+        Workload::pod("low-young"),
+        of_class("high-old", "high"),
+        of_class("high-young", "high"),
+    ];
     for pod in &waiting {
         c.apply(pod).await?;
         c.waits(&pod.name, "NoAddress").await?;
         // Creation times have whole seconds.
         c.clock()?.advance(Duration::from_secs(1));
     }
-    let mut last = holder;
-    for next in ["high-old", "high-young", "low-old", "low-young"] {
-        c.delete_pod(&last.name).await?;
-        c.wait(format!("{next} is served, and nobody before it"), |seen| {
-            let up = seen.pods.iter().find(|pod| pod.name != last.name && !pod.node.is_empty())?;
-            Some(up.name.clone())
-        })
-        .await
-        .and_then(|served| {
-            ensure!(served == next, "{served} was served before {next}");
-            Ok(())
-        })?;
-        last = Workload::pod(next);
-        c.up(&last).await?;
+    // One address more at a time, by the configuration: nothing that happens to pods brings them to the scheduler.
+    let mut served = vec!["holder".to_owned()];
+    for (round, next) in ["high-old", "high-young", "low-old", "low-young"].into_iter().enumerate() {
+        c.configure(&pools(2 + round)).await?;
+        let new = c
+            .wait(format!("somebody has address number {}", 2 + round), |seen| {
+                seen.pods.iter().find(|pod| pod.is_up() && !served.contains(&pod.name)).map(|pod| pod.name.clone())
+            })
+            .await?;
+        ensure!(new == next, "{new} was served before {next}");
+        served.push(new);
     }
     c.settled().await
 }

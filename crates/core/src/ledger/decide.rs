@@ -187,8 +187,10 @@ impl Ledger {
         if let Some((pool, size)) = self.pool_size(pod) {
             let owned = self.table.slots_of(&pod.view.uid).len() as u32;
             let units = pod.units().saturating_sub(owned);
+            // What the pod itself holds is not in its way.
+            let held = pod.hold.as_ref().filter(|hold| hold.pool == Some(pool)).map_or(0, |hold| hold.units);
             let used = self.table.counts_of_pool(pool).bound
-                + self.pool_holds.get(&pool).copied().unwrap_or(0)
+                + self.pool_holds.get(&pool).copied().unwrap_or(0).saturating_sub(held)
                 + promises.pools.get(&pool).copied().unwrap_or(0);
             if used.saturating_add(units) > size {
                 let name = self.names.get(pool);
@@ -222,14 +224,18 @@ impl Ledger {
             ));
         };
         let replicas = view.replicas.unwrap_or(0);
+        let held = pod.hold.as_ref().filter(|hold| hold.workload == Some(ix)).map_or(0, |hold| hold.units);
         let used = self.table.counts_of_workload(ix).bound
-            + workload.holds
+            + workload.holds.saturating_sub(held)
             + promises.workloads.get(&ix).copied().unwrap_or(0);
         let rs_used = |uid: &Uid| {
-            self.replica_set_used.get(uid).copied().unwrap_or(0) + promises.replica_sets.get(uid).copied().unwrap_or(0)
+            let own = u32::from(self.counted.get(&pod.view.uid) == Some(uid));
+            let used = self.replica_set_used.get(uid).copied().unwrap_or(0).saturating_sub(own);
+            used + promises.replica_sets.get(uid).copied().unwrap_or(0)
         };
         let mut older_replicas = 0;
         let mut newest_used = None;
+        let mut own_full = false;
         let mut rolling_past_stuck = false;
         let stuck = self.stuck_pods(ix).find(|other| other.replica_set == pod.replica_set);
         if let Some(own) = pod.replica_set.as_ref().filter(|_| &*id.kind == "Deployment") {
@@ -273,10 +279,21 @@ impl Ledger {
             }
         }
         let stuck_extra = if view.replace_on_node_failure { self.stuck_pods(ix).count() as u32 } else { 0 };
+        if let Some(set) = pod.replica_set.as_ref().and_then(|own| self.replica_sets.get(own)) {
+            // The spare is for another version: the successor of a pod that is ending waits for that very address.
+            own_full = rs_used(&set.uid) >= set.replicas.saturating_add(stuck_extra);
+        }
         let spare = self.spare_allowance(view, rolling_past_stuck) + stuck_extra;
         let limit = if replicas == 0 { 0 } else { replicas.saturating_add(spare) };
         let over_all = used >= limit;
         let over_newest = newest_used.is_some_and(|own| own >= limit.saturating_sub(older_replicas));
+        if own_full && !over_all && !over_newest {
+            return Err(refusal(
+                Reason::LimitReached,
+                format!("{NO_FIP_LEFT} the ReplicaSet of {id} has all its addresses and has to wait for releasing"),
+                format!("{id} has {used} addresses; a pod of the same version is ending and its successor gets its address"),
+            ));
+        }
         if !over_all && !over_newest {
             return Ok(());
         }

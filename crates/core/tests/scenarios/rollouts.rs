@@ -252,3 +252,22 @@ fn the_newest_set_leaves_the_older_ones_their_share() {
     let old = w.pods_of(&old_set);
     assert_eq!(old.iter().filter(|uid| w.api.pod(uid).node.is_some()).count(), 2, "{:?}", w.ledger.waiting());
 }
+
+#[test]
+fn the_successor_of_a_pod_that_is_ending_waits_for_that_very_address() {
+    for replicas in 1..=3 {
+        let mut w = world();
+        let d = w.deployment("web", replicas, ReleasePolicy::Immutable);
+        w.run();
+        let before = set(&w, d);
+        let pods = w.pods_of_deployment(d);
+        let spec = w.extra_pod(d);
+        let successor = w.pod(&spec);
+        assert_eq!(w.schedule(&successor).unwrap_err().reason, Reason::LimitReached, "the spare is for another version");
+        w.delete_pod(&pods[0]);
+        w.pass(1);
+        assert!(w.was_woken(&successor));
+        assert!(w.schedule(&successor).is_ok());
+        assert_eq!(set(&w, d), before);
+    }
+}

@@ -195,6 +195,9 @@ fn replicas_wake_the_pods_of_a_deployment() {
     let p = w.pod(&spec);
     assert_eq!(w.schedule(&p).unwrap_err().reason, Reason::LimitReached);
     let id = w.deployments[d].id.clone();
+    let set = w.deployments[d].sets[0].0.clone();
+    let set = w.api.replica_sets[&set].clone();
+    w.api.put_replica_set(ReplicaSetView { replicas: 5, ..set });
     w.scale(&id, 5);
     w.pass(1);
     assert!(w.was_woken(&p));
