@@ -57,7 +57,8 @@ pub async fn row_03_a_late_delete_event_of_an_old_pod_frees_nothing_of_the_new_o
     c.apply(&pod).await?;
     let old = c.up(&pod).await?.remove(0);
     let gate = Gate::new();
-    let late = Rule::new(Action::Event(EventAction::Hold(gate.clone()))).verb("watch").resource("pods").agent("galaxy-ipam");
+    let late =
+        Rule::new(Action::Event(EventAction::Hold(gate.clone()))).verb("watch").resource("pods").agent("galaxy-ipam");
     let uid = old.uid.clone();
     let handle = c.server()?.faults().add(late.when(move |_, object| {
         object.is_some_and(|pod| pod["metadata"]["uid"] == *uid && pod["metadata"]["deletionTimestamp"].is_string())
@@ -106,7 +107,11 @@ pub async fn row_06_a_huge_range_costs_little_and_ends(lab: Lab) -> Result<()> {
 /// Row 7: a custom kind that may not be listed fails its own pods with a reason, and nothing else; it works once allowed.
 pub async fn row_07_a_kind_that_cannot_be_watched_fails_only_its_own_pods(lab: Lab) -> Result<()> {
     let c = lab.cluster(Setup::one_rack(2, 10)).await?;
-    let no = Status::new(403, "Forbidden", "tapps.apps.tkestack.io is forbidden: User galaxy-ipam cannot list resource tapps");
+    let no = Status::new(
+        403,
+        "Forbidden",
+        "tapps.apps.tkestack.io is forbidden: User galaxy-ipam cannot list resource tapps",
+    );
     let forbidden = |verb: &str| Rule::new(Action::Error(no.clone())).verb(verb).resource("tapps").agent("galaxy-ipam");
     let rules = [c.server()?.faults().add(forbidden("list")), c.server()?.faults().add(forbidden("watch"))];
     let (app, db) = (Workload::tapp("app").immutable(), Workload::stateful_set("db").replicas(2).immutable());
@@ -155,7 +160,14 @@ pub async fn row_10_a_running_pod_without_its_annotation_harms_nobody(lab: Lab) 
     let pod = Workload::pod("p");
     c.apply(&pod).await?;
     let ip = c.ip(&pod).await?;
-    for args in [json!(null), json!(""), json!("{"), json!("[]"), json!(r#"{"common":null}"#), json!(r#"{"common":{"ipinfos":[{}]}}"#)] {
+    for args in [
+        json!(null),
+        json!(""),
+        json!("{"),
+        json!("[]"),
+        json!(r#"{"common":null}"#),
+        json!(r#"{"common":{"ipinfos":[{}]}}"#),
+    ] {
         c.annotate_pod("p", &json!({ ARGS_ANNOTATION: args, "other": "x" })).await?;
     }
     let fence = Workload::pod("fence");
@@ -296,7 +308,8 @@ pub async fn row_19_preempt_is_read_only(lab: Lab) -> Result<()> {
     let plain = Workload::pod("plain").plain().never().on_node("nowhere");
     c.apply(&pod).await?;
     c.apply(&plain).await?;
-    let victims = json!({"a1": {"Pods": [{"UID": "u"}], "NumPDBViolations": 0}, "ghost": {"Pods": [], "NumPDBViolations": 0}});
+    let victims =
+        json!({"a1": {"Pods": [{"UID": "u"}], "NumPDBViolations": 0}, "ghost": {"Pods": [], "NumPDBViolations": 0}});
     for (name, kept) in [("p-1", 1), ("plain", 2)] {
         let pod = serde_json::to_value(c.get_pod(name).await?)?;
         let answer = c.extender("/v1/preempt", &json!({"Pod": pod, "NodeNameToMetaVictims": victims})).await?.json();
@@ -438,7 +451,8 @@ pub async fn row_27_the_uid_of_the_request_owns_the_address(lab: Lab) -> Result<
     c.apply(&db).await?;
     let old = c.up(&db).await?.remove(0);
     let gate = Gate::new();
-    let late = Rule::new(Action::Event(EventAction::Hold(gate.clone()))).verb("watch").resource("pods").agent("galaxy-ipam");
+    let late =
+        Rule::new(Action::Event(EventAction::Hold(gate.clone()))).verb("watch").resource("pods").agent("galaxy-ipam");
     let handle = c.server()?.faults().add(late.times(1));
     c.delete_pod("db-0").await?;
     // The successor is filtered while galaxy-ipam knows the old pod only; a quorum read tells them apart.
@@ -464,7 +478,9 @@ pub async fn row_28_objects_changed_by_hand_are_noticed(lab: Lab) -> Result<()> 
     let pod = c.up(&pod).await?.remove(0);
     c.delete_floating_ip(pod.ip()).await?;
     c.until("the object is made again for the same pod", |seen| {
-        seen.addresses.get(pod.ip()).is_some_and(|address| address.pod_uid() == pod.uid && address.state() == Some(State::Bound))
+        seen.addresses
+            .get(pod.ip())
+            .is_some_and(|address| address.pod_uid() == pod.uid && address.state() == Some(State::Bound))
     })
     .await?;
     // A reserved one that is deleted is free.
@@ -549,7 +565,8 @@ pub async fn row_31_an_empty_value_is_no_configuration(lab: Lab) -> Result<()> {
 
 /// Row 32: a standby, or a replica without configuration, has both ports open, is healthy and says that it is not ready.
 pub async fn row_32_a_standby_is_healthy_and_not_ready(lab: Lab) -> Result<()> {
-    let setup = Setup::one_rack(1, 3).unconfigured().flag("--leader-elect=true").flag("--leader-elect-retry-period=100ms");
+    let setup =
+        Setup::one_rack(1, 3).unconfigured().flag("--leader-elect=true").flag("--leader-elect-retry-period=100ms");
     let c = lab.cluster(setup).await?;
     for base in [c.backend().api_url(), c.backend().extender_url()] {
         let healthy = c.http().get(&format!("{base}/healthy")).await?;
@@ -618,8 +635,11 @@ pub async fn row_35_the_newest_reservation_is_known_after_a_restart(lab: Lab) ->
         c.reserved(pod.ip()).await?;
     }
     let seen = c.see().await?;
-    let times: std::collections::BTreeMap<_, _> =
-        seen.owned_by(&web).into_iter().map(|it| (it.object.spec.update_time.clone().map(|time| time.0), it.ip.clone())).collect();
+    let times: std::collections::BTreeMap<_, _> = seen
+        .owned_by(&web)
+        .into_iter()
+        .map(|it| (it.object.spec.update_time.clone().map(|time| time.0), it.ip.clone()))
+        .collect();
     ensure!(times.len() == 4, "two were given up in the same moment\n{seen}");
     c.restart_ipam().await?;
     let again = Workload::deployment("web").never();
@@ -631,7 +651,8 @@ pub async fn row_35_the_newest_reservation_is_known_after_a_restart(lab: Lab) ->
 /// Row 36: what else stands in the annotation stays there.
 pub async fn row_36_unknown_members_of_the_annotation_stay(lab: Lab) -> Result<()> {
     let c = lab.cluster(Setup::one_rack(1, 3)).await?;
-    let mine = r#"{"request_ip_range":[["10.64.1.11"]],"mine":{"a":[1,null]},"common":{"dns":"10.1.1.1","ipinfos":[]}}"#;
+    let mine =
+        r#"{"request_ip_range":[["10.64.1.11"]],"mine":{"a":[1,null]},"common":{"dns":"10.1.1.1","ipinfos":[]}}"#;
     let pod = Workload::pod("p").annotate(ARGS_ANNOTATION, mine);
     c.apply(&pod).await?;
     let args: Value = serde_json::from_str(&c.up(&pod).await?[0].args)?;
@@ -686,7 +707,9 @@ pub async fn row_40_release_honours_the_label_and_the_documented_default(lab: La
     let reason = refused_release(&c, json!({"ip": "10.64.1.14", "poolName": "reserved-for-node"})).await?;
     ensure!(reason.contains("10.64.1.14") && reason.contains("reserved by an administrator"), "{reason}");
     ensure!(!c.see().await?.is_free("10.64.1.14"));
-    let reason = refused_release(&c, json!({"ip": "192.0.2.1", "appName": "sts", "podName": "sts-0", "namespace": "default"})).await?;
+    let reason =
+        refused_release(&c, json!({"ip": "192.0.2.1", "appName": "sts", "podName": "sts-0", "namespace": "default"}))
+            .await?;
     ensure!(reason.contains("192.0.2.1") && reason.contains("no configured pool"), "{reason}");
     let sts = Workload::stateful_set("sts").never();
     c.apply(&sts).await?;
@@ -739,10 +762,14 @@ pub async fn row_42_queries_are_exact_and_sorted_by_number(lab: Lab) -> Result<(
         .unwrap_or_default();
     ensure!(ips.len() == 12 && ips.is_sorted(), "{ips:?}");
     let mut paged = Vec::new();
-    for path in ["/v1/ip?size=5&page=0&sort=policy", "/v1/ip?size=5&page=1&sort=policy", "/v1/ip?size=5&page=2&sort=policy"] {
+    for path in
+        ["/v1/ip?size=5&page=0&sort=policy", "/v1/ip?size=5&page=1&sort=policy", "/v1/ip?size=5&page=2&sort=policy"]
+    {
         let page = list(path).await?;
         ensure!(page["totalPages"] == 3 && page["totalElements"] == 12, "{page}");
-        paged.extend(page["content"].as_array().cloned().unwrap_or_default().into_iter().map(|entry| entry["ip"].to_string()));
+        paged.extend(
+            page["content"].as_array().cloned().unwrap_or_default().into_iter().map(|entry| entry["ip"].to_string()),
+        );
     }
     let distinct: std::collections::BTreeSet<_> = paged.iter().collect();
     ensure!(distinct.len() == 12, "{paged:?}");
@@ -780,7 +807,9 @@ pub async fn row_61_the_sweep_honours_the_label_reserved(lab: Lab) -> Result<()>
 pub async fn row_62_bodies_without_a_pod_are_answered(lab: Lab) -> Result<()> {
     let c = lab.cluster(Setup::one_rack(1, 5)).await?;
     for path in ["/v1/filter", "/v1/priority", "/v1/bind", "/v1/preempt"] {
-        for body in [json!(null), json!({}), json!({"Pod": null, "Nodes": null, "NodeNames": null, "NodeNameToVictims": null})] {
+        for body in
+            [json!(null), json!({}), json!({"Pod": null, "Nodes": null, "NodeNames": null, "NodeNameToVictims": null})]
+        {
             let answer = c.extender(path, &body).await?;
             ensure!([200, 500].contains(&answer.status) && !answer.body.is_empty(), "{path} {body}: {answer:?}");
         }

@@ -124,7 +124,8 @@ impl Sandbox {
     }
 
     async fn launch(&self, ready: bool) -> Result<()> {
-        let mut args: Vec<String> = ["galaxy-ipam", "--bind=127.0.0.1", "--port=0", "--api-port=0"].map(str::to_owned).into();
+        let mut args: Vec<String> =
+            ["galaxy-ipam", "--bind=127.0.0.1", "--port=0", "--api-port=0"].map(str::to_owned).into();
         if !self.setup.flags.iter().any(|flag| flag.starts_with("--leader-elect")) {
             args.push("--leader-elect=false".to_owned());
         }

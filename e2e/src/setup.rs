@@ -40,7 +40,10 @@ impl Setup {
             let number = rack + 1;
             let letter = char::from(b'a' + rack as u8);
             for node in 1..=count {
-                nodes.push(NodeSetup { name: format!("{letter}{node}"), address: format!("10.0.{number}.{}", 10 + node) });
+                nodes.push(NodeSetup {
+                    name: format!("{letter}{node}"),
+                    address: format!("10.0.{number}.{}", 10 + node),
+                });
             }
             pools.push(rack_pool(number, addresses));
         }

@@ -33,7 +33,10 @@ impl Cluster {
     /// That does not happen.
     pub async fn node_returns(&self, node: &str) -> Result<()> {
         self.backend.power_on(node).await?;
-        self.until(format!("node {node} is ready"), |seen| seen.nodes.iter().any(|seen| seen.name == node && seen.ready)).await
+        self.until(format!("node {node} is ready"), |seen| {
+            seen.nodes.iter().any(|seen| seen.name == node && seen.ready)
+        })
+        .await
     }
 
     /// Deletes the Node object.

@@ -131,9 +131,9 @@ impl Cluster {
         self.configure_text(Some(document)).await?;
         self.poll(format!("the configuration {document:?} is refused"), || async {
             let now = self.events("ConfigMap", names::CONFIG_MAP).await?;
-            let new = now.into_iter().find(|(reason, text)| {
-                reason == "ConfigurationRefused" && !before.iter().any(|(_, old)| old == text)
-            });
+            let new = now
+                .into_iter()
+                .find(|(reason, text)| reason == "ConfigurationRefused" && !before.iter().any(|(_, old)| old == text));
             Ok(new.map(|(_, text)| text))
         })
         .await

@@ -221,7 +221,8 @@ impl SeenPod {
         let args = pod.annotations().get(ARGS_ANNOTATION).cloned().unwrap_or_default();
         let spec = pod.spec.as_ref();
         let wants = spec.is_some_and(|spec| {
-            let requests = spec.containers.iter().filter_map(|container| container.resources.as_ref()?.requests.as_ref());
+            let requests =
+                spec.containers.iter().filter_map(|container| container.resources.as_ref()?.requests.as_ref());
             requests.into_iter().any(|requests| requests.contains_key(RESOURCE))
         });
         Self {
@@ -280,14 +281,16 @@ fn addresses(args: &str) -> Vec<String> {
 /// A table for whoever has to find out why a scenario failed.
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nodes: Vec<String> =
-            self.nodes.iter().map(|node| format!("{}{}", node.name, if node.ready { "" } else { " (not ready)" })).collect();
+        let nodes: Vec<String> = self
+            .nodes
+            .iter()
+            .map(|node| format!("{}{}", node.name, if node.ready { "" } else { " (not ready)" }))
+            .collect();
         writeln!(f, "nodes: {}", nodes.join(", "))?;
         writeln!(f, "{:<36} {:<6} {:<16} {:<24} condition", "pod", "node", "IP", "phase")?;
         for pod in &self.pods {
             let phase = [(pod.ready, " ready"), (pod.deleting, " deleting")];
-            let phase: String =
-                phase.iter().filter(|(is, _)| *is).fold(pod.phase.clone(), |all, (_, word)| all + word);
+            let phase: String = phase.iter().filter(|(is, _)| *is).fold(pod.phase.clone(), |all, (_, word)| all + word);
             let name = format!("{}/{}", pod.namespace, pod.name);
             write!(f, "{name:<36} {:<6} {:<16} {phase:<24}", pod.node, pod.ips.join(","))?;
             for (kind, condition) in [("FloatingIP", &pod.floating), ("PodScheduled", &pod.scheduled)] {

@@ -205,9 +205,8 @@ impl Cluster {
 
 fn is_up(seen: &Seen, workload: &Workload) -> Option<Vec<SeenPod>> {
     let pods = seen.of(workload);
-    let right = |pod: &&SeenPod| {
-        pod.is_up() && pod.image == workload.current_image() && (!pod.wants || !pod.ips.is_empty())
-    };
+    let right =
+        |pod: &&SeenPod| pod.is_up() && pod.image == workload.current_image() && (!pod.wants || !pod.ips.is_empty());
     let all = pods.len() == workload.wanted() && pods.iter().all(right);
     all.then(|| pods.into_iter().cloned().collect())
 }
@@ -232,7 +231,8 @@ pub(crate) fn disagreements(seen: &Seen) -> Vec<String> {
             }
         }
     }
-    let bound = |address: &&SeenAddress| address.state() == Some(State::Bound) && !address.object.is_reserved_by_admin();
+    let bound =
+        |address: &&SeenAddress| address.state() == Some(State::Bound) && !address.object.is_reserved_by_admin();
     for address in seen.addresses.values().filter(bound) {
         let owner = seen.pods.iter().find(|pod| pod.uid == address.pod_uid() && !pod.is_finished());
         match owner {

@@ -90,7 +90,8 @@ impl Cluster {
     /// # Errors
     /// The API server refuses it.
     pub async fn delete(&self, workload: &Workload) -> Result<()> {
-        let params = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
+        let params =
+            DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
         self.api_of(workload).delete(&workload.name, &params).await?;
         Ok(())
     }

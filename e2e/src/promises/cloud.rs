@@ -191,7 +191,8 @@ pub async fn a_release_by_http_unassigns_first(lab: Lab) -> Result<()> {
     let ip = c.ip(&sts).await?;
     c.delete(&sts).await?;
     c.reserved(&ip).await?;
-    let entry = json!({"ip": ip, "appName": "sts", "podName": "sts-0", "namespace": "default", "appType": "statefulset"});
+    let entry =
+        json!({"ip": ip, "appName": "sts", "podName": "sts-0", "namespace": "default", "appType": "statefulset"});
     let answer = c.post("/v1/ip", &json!({"ips": [entry]})).await?;
     ensure!(answer.status == 200, "{answer:?}");
     ensure!(c.see().await?.is_free(&ip) && cloud.routes().is_empty(), "{:?}", cloud.routes());

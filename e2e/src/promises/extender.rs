@@ -25,9 +25,13 @@ pub async fn filter_and_preempt_write_nothing(lab: Lab) -> Result<()> {
     let greedy = json!({"requests": {"cpu": "500", resource: "1"}, "limits": {resource: "1"}});
     let web = Workload::deployment("web").replicas(2).pool("blue").resources(&greedy);
     c.apply(&web).await?;
-    let pods = c.wait("two pods are there", |seen| Some(seen.of(&web)).filter(|pods| pods.len() == 2).map(|pods| {
-        pods.into_iter().map(|pod| pod.name.clone()).collect::<Vec<_>>()
-    })).await?;
+    let pods = c
+        .wait("two pods are there", |seen| {
+            Some(seen.of(&web))
+                .filter(|pods| pods.len() == 2)
+                .map(|pods| pods.into_iter().map(|pod| pod.name.clone()).collect::<Vec<_>>())
+        })
+        .await?;
     for _ in 0..3 {
         for pod in &pods {
             let body = filter_body(&c, pod).await?;
@@ -86,7 +90,8 @@ pub async fn refused_nodes_say_why(lab: Lab) -> Result<()> {
 /// Prioritize prefers the rack with more addresses left, so that load evens out.
 pub async fn load_evens_out_between_racks(lab: Lab) -> Result<()> {
     let c = lab.cluster(Setup::racks(&[(2, 10), (2, 10)])).await?;
-    let first = Workload::deployment("first").replicas(6).pod_spec("nodeSelector", &json!({"kubernetes.io/hostname": "a1"}));
+    let first =
+        Workload::deployment("first").replicas(6).pod_spec("nodeSelector", &json!({"kubernetes.io/hostname": "a1"}));
     c.apply(&first).await?;
     c.up(&first).await?;
     let probe = Workload::pod("probe").on_node("nowhere");

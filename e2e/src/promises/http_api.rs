@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 use crate::{Cluster, Lab, Reply, Setup, Workload, cluster::query};
 
 async fn list(c: &Cluster, parameters: &[(&str, &str)]) -> Result<Value> {
-    let parameters: Vec<String> =
-        parameters.iter().map(|(name, value)| format!("{name}={}", query(value))).collect();
+    let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={}", query(value))).collect();
     let answer = c.get(&format!("/v1/ip?{}", parameters.join("&"))).await?;
     ensure!(answer.status == 200 && answer.content_type.starts_with("application/json"), "{answer:?}");
     Ok(answer.json())
@@ -104,7 +103,8 @@ pub async fn only_the_owner_named_is_released(lab: Lab) -> Result<()> {
     let ip = c.ip(&sts).await?;
     c.delete(&sts).await?;
     c.reserved(&ip).await?;
-    let wrong = json!({"ip": ip, "appName": "sts", "podName": "sts-1", "namespace": "default", "appType": "statefulset"});
+    let wrong =
+        json!({"ip": ip, "appName": "sts", "podName": "sts-1", "namespace": "default", "appType": "statefulset"});
     let answer = release(&c, &[wrong]).await?;
     ensure!(answer.status == 202 && answer.body.contains("allocated to another pod"), "{answer:?}");
     ensure!(!c.see().await?.is_free(&ip));

@@ -40,7 +40,9 @@ pub async fn a_deployments_successor_waits_and_says_for_whom(lab: Lab) -> Result
     let old = stuck(&c, &web).await?;
     let waiting = c.one_waits(&web, "PredecessorStuck").await?;
     let message = waiting.floating.map(|condition| condition.message).unwrap_or_default();
-    for part in [&*old.name, &*old.node, "delete node", OUT_OF_SERVICE_TAINT, "force delete", ON_NODE_FAILURE_ANNOTATION] {
+    for part in
+        [&*old.name, &*old.node, "delete node", OUT_OF_SERVICE_TAINT, "force delete", ON_NODE_FAILURE_ANNOTATION]
+    {
         ensure!(message.contains(part), "{part:?} is missing in {message:?}");
     }
     c.sweep().await?;

@@ -199,7 +199,8 @@ pub async fn pre_allocation_by_object(lab: Lab) -> Result<()> {
     c.set_pool("blue", 5, true).await?;
     c.pool_until(SYSTEM_NAMESPACE, "blue", "has 5 addresses", |pool| {
         let status = pool.status.clone().unwrap_or_default();
-        (status.real_size, status.used, status.reserved) == (5, 0, 5) && condition(pool, pool::PRE_ALLOCATED).0 == "True"
+        (status.real_size, status.used, status.reserved) == (5, 0, 5)
+            && condition(pool, pool::PRE_ALLOCATED).0 == "True"
     })
     .await?;
     ensure!(reserved(&c.see().await?, "blue") == 5);

@@ -120,6 +120,10 @@ pub async fn the_node_must_route_every_address(lab: Lab) -> Result<()> {
     let pod = c.up(&pod).await?.remove(0);
     ensure!(pod.node.starts_with('b') && pod.ips == ["10.64.2.15", "10.64.2.10"], "{} {:?}", pod.node, pod.ips);
     let args: Value = serde_json::from_str(&pod.args)?;
-    ensure!(args["common"]["ipinfos"][0] == json!({"ip": "10.64.2.15/24", "vlan": 2, "gateway": "10.64.2.1"}), "{}", pod.args);
+    ensure!(
+        args["common"]["ipinfos"][0] == json!({"ip": "10.64.2.15/24", "vlan": 2, "gateway": "10.64.2.1"}),
+        "{}",
+        pod.args
+    );
     c.settled().await
 }

@@ -38,7 +38,8 @@ pub async fn the_label_on_an_address_in_use_keeps_it_when_the_pod_is_gone(lab: L
     c.free(&other).await?;
     c.poll("the address is shown as reserved", || async {
         let shown = c.get("/v1/ip?size=100").await?.json()["content"].clone();
-        let entry = shown.as_array().and_then(|all| all.iter().find(|entry| entry["ip"] == *ip).cloned()).unwrap_or_default();
+        let entry =
+            shown.as_array().and_then(|all| all.iter().find(|entry| entry["ip"] == *ip).cloned()).unwrap_or_default();
         Ok((entry["note"] == "AdminReserved" && entry.get("releasable").is_none()).then_some(()))
     })
     .await?;

@@ -10,7 +10,8 @@ use crate::{Lab, Setup, Workload, workload::CRASHING};
 /// Everybody keeps what they have, and newcomers get something else.
 pub async fn a_restart_changes_nothing(lab: Lab) -> Result<()> {
     let c = lab.cluster(Setup::one_rack(2, 12)).await?;
-    let (web, db) = (Workload::deployment("web").replicas(2).immutable(), Workload::stateful_set("db").replicas(2).never());
+    let (web, db) =
+        (Workload::deployment("web").replicas(2).immutable(), Workload::stateful_set("db").replicas(2).never());
     let plain = Workload::deployment("plain").replicas(2);
     for workload in [&web, &db, &plain] {
         c.apply(workload).await?;
@@ -156,7 +157,8 @@ pub async fn a_quarantine_outlives_a_restart(lab: Lab) -> Result<()> {
 /// Objects of the original, with key and attribute only, are understood: owners keep what they have.
 pub async fn objects_of_the_original_are_understood(lab: Lab) -> Result<()> {
     let c = lab.cluster(Setup::one_rack(2, 12)).await?;
-    let (db, web) = (Workload::stateful_set("db").replicas(2).immutable(), Workload::deployment("web").replicas(2).immutable());
+    let (db, web) =
+        (Workload::stateful_set("db").replicas(2).immutable(), Workload::deployment("web").replicas(2).immutable());
     c.apply(&db).await?;
     c.apply(&web).await?;
     let pods = [c.up(&db).await?, c.up(&web).await?].concat();
@@ -171,7 +173,9 @@ pub async fn objects_of_the_original_are_understood(lab: Lab) -> Result<()> {
         c.delete_floating_ip(&address.ip).await?;
         c.create("floatingips", &object).await?;
     }
-    for (ip, key) in [("10.64.1.19", "dp_shop_api_"), ("10.64.1.20", "pool__blue_"), ("10.64.1.21", "sts_default_db_db-7")] {
+    for (ip, key) in
+        [("10.64.1.19", "dp_shop_api_"), ("10.64.1.20", "pool__blue_"), ("10.64.1.21", "sts_default_db_db-7")]
+    {
         let policy = if key.starts_with("pool") { 2 } else { 1 };
         let object = json!({
             "apiVersion": "galaxy.k8s.io/v1alpha1", "kind": "FloatingIP", "metadata": {"name": ip},

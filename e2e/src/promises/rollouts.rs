@@ -178,7 +178,11 @@ pub async fn a_crash_looping_version_takes_nothing_from_the_old(lab: Lab) -> Res
     let seen = c.see().await?;
     for pod in &before {
         let now = seen.pod(&pod.name);
-        ensure!(now.is_some_and(|now| now.is_up() && now.ips == pod.ips), "{} does not serve any more\n{seen}", pod.name);
+        ensure!(
+            now.is_some_and(|now| now.is_up() && now.ips == pod.ips),
+            "{} does not serve any more\n{seen}",
+            pod.name
+        );
     }
     // An old pod that dies now comes back with the address it had: the new version does not take it.
     c.delete_pod(&before[0].name).await?;

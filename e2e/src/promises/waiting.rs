@@ -30,9 +30,8 @@ pub async fn a_waiting_pod_says_why_and_is_served(lab: Lab) -> Result<()> {
     let condition = c.waits("second", "NoAddress").await?;
     ensure!(!condition.message.is_empty());
     c.event("Pod", "second", "NoAddress").await?;
-    let scheduled = c
-        .wait("the scheduler was told in the original's words", |seen| seen.pod("second")?.scheduled.clone())
-        .await?;
+    let scheduled =
+        c.wait("the scheduler was told in the original's words", |seen| seen.pod("second")?.scheduled.clone()).await?;
     ensure!(scheduled.message.contains("FloatingIPPlugin:NoFIPLeft"), "{}", scheduled.message);
     ensure!(c.metric(r#"galaxy_ipam_waiting_pods{reason="NoAddress"}"#).await? == Some(1.0));
     c.delete_pod("first").await?;
@@ -158,7 +157,8 @@ pub async fn a_refused_pod_of_high_priority_does_not_spin(lab: Lab) -> Result<()
     c.apply(&pod).await?;
     c.waits("important", "NoAddress").await?;
     let start = c.clock()?.now();
-    c.poll("15 s have passed", || async { Ok((c.clock()?.since(start) >= Duration::from_secs(15)).then_some(())) }).await?;
+    c.poll("15 s have passed", || async { Ok((c.clock()?.since(start) >= Duration::from_secs(15)).then_some(())) })
+        .await?;
     let calls = c.metric(filters).await?.unwrap_or_default() - before;
     ensure!(calls <= 3.0, "{calls} filter calls in 15 s");
     ensure!(c.see().await?.of(&lesser).iter().all(|pod| pod.is_up()), "a lesser pod was preempted in vain");
@@ -177,7 +177,9 @@ pub async fn two_writes_for_a_pod_and_one_for_its_release(lab: Lab) -> Result<()
     c.free(&ip).await?;
     let mine = |answered: &Answered| {
         let call = &answered.call;
-        call.user_agent.contains("galaxy-ipam") && !["watch", "list"].contains(&&*call.verb) && call.resource != "events"
+        call.user_agent.contains("galaxy-ipam")
+            && !["watch", "list"].contains(&&*call.verb)
+            && call.resource != "events"
     };
     let made = calls.since(mark).into_iter().filter(mine).map(|answered| {
         let call = answered.call;

@@ -291,7 +291,9 @@ impl Ledger {
             return Err(refusal(
                 Reason::LimitReached,
                 format!("{NO_FIP_LEFT} the ReplicaSet of {id} has all its addresses and has to wait for releasing"),
-                format!("{id} has {used} addresses; a pod of the same version is ending and its successor gets its address"),
+                format!(
+                    "{id} has {used} addresses; a pod of the same version is ending and its successor gets its address"
+                ),
             ));
         }
         if !over_all && !over_newest {

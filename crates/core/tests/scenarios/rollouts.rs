@@ -263,7 +263,11 @@ fn the_successor_of_a_pod_that_is_ending_waits_for_that_very_address() {
         let pods = w.pods_of_deployment(d);
         let spec = w.extra_pod(d);
         let successor = w.pod(&spec);
-        assert_eq!(w.schedule(&successor).unwrap_err().reason, Reason::LimitReached, "the spare is for another version");
+        assert_eq!(
+            w.schedule(&successor).unwrap_err().reason,
+            Reason::LimitReached,
+            "the spare is for another version"
+        );
         w.delete_pod(&pods[0]);
         w.pass(1);
         assert!(w.was_woken(&successor));
