@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::Write,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -11,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::{Api, Client};
 
@@ -69,6 +70,21 @@ pub struct Plane {
     // In this order: processes end before their guard does.
     processes: Mutex<BTreeMap<Component, Process>>,
     guard: Arc<Guard>,
+    served: bool,
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        if !self.served {
+            // Not eprintln!, which the test harness captures.
+            let _ = writeln!(
+                std::io::stderr(),
+                "the logs of Kubernetes {} are kept in {}",
+                self.options.version,
+                self.logs().display()
+            );
+        }
+    }
 }
 
 impl Plane {
@@ -78,7 +94,8 @@ impl Plane {
     /// Its programs are not built, or a component does not become ready; its log is named.
     pub async fn start(options: Options) -> Result<Self> {
         let binaries = Binaries::find(&options.version)?;
-        for attempt in 1.. {
+        let mut attempts = ATTEMPTS;
+        loop {
             let dir = new_dir()?;
             let error = match Self::attempt(&binaries, &options, &dir).await {
                 Ok(plane) => return Ok(plane),
@@ -86,12 +103,12 @@ impl Plane {
                     error.context(format!("Kubernetes {} did not start; see {}", options.version, dir.display()))
                 }
             };
-            let taken = logs(&dir).any(|log| log.contains("address already in use"));
-            if !taken || attempt == ATTEMPTS {
+            attempts -= 1;
+            if attempts == 0 || !logs(&dir).any(|log| log.contains("address already in use")) {
                 return Err(error);
             }
+            fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
         }
-        Err(anyhow!("not reached"))
     }
 
     async fn attempt(binaries: &Binaries, options: &Options, dir: &Path) -> Result<Self> {
@@ -131,6 +148,7 @@ impl Plane {
             dir: dir.to_owned(),
             processes,
             guard,
+            served: false,
         };
         plane.ready(Component::ApiServer).await?;
         // Not before: kube-controller-manager gives up without the roles that kube-apiserver makes first.
@@ -231,7 +249,8 @@ impl Plane {
     ///
     /// # Errors
     /// The folder cannot be removed.
-    pub fn stop(self) -> Result<()> {
+    pub fn stop(mut self) -> Result<()> {
+        self.served = true;
         let dir = self.dir.clone();
         drop(self);
         fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))

@@ -95,6 +95,8 @@ pub struct Process {
     log: PathBuf,
     guard: Arc<Guard>,
     child: Child,
+    /// How it ended, once the watchdog has been told: another process may have its id by then.
+    ended: Option<ExitStatus>,
 }
 
 impl Process {
@@ -124,6 +126,7 @@ impl Process {
             log,
             guard: guard.clone(),
             child,
+            ended: None,
         })
     }
 
@@ -144,9 +147,13 @@ impl Process {
 
     /// How it ended, if it has.
     pub fn exited(&mut self) -> Option<ExitStatus> {
-        let status = self.child.try_wait().ok().flatten()?;
-        let _ = self.guard.tell('-', self.id());
-        Some(status)
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().ok().flatten();
+            if self.ended.is_some() {
+                let _ = self.guard.tell('-', self.id());
+            }
+        }
+        self.ended
     }
 
     /// Checks that it runs.
@@ -193,8 +200,8 @@ impl Process {
             let _ = self.signal(Signal::Kill);
             // Also when the group could not be signalled.
             let _ = self.child.kill();
-            let _ = self.guard.tell('-', self.id());
             let _ = self.child.wait();
+            self.exited();
         }
     }
 
@@ -221,6 +228,7 @@ impl Process {
         self.kill();
         self.child = spawn(&self.guard, &self.program, &self.arguments, &self.environment, &self.log)
             .with_context(|| format!("cannot start {}", self.name))?;
+        self.ended = None;
         Ok(())
     }
 }
