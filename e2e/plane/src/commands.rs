@@ -95,7 +95,7 @@ pub(crate) fn arguments(component: Component, dir: &Path, ports: &Ports, options
             "--allow-privileged=true".to_owned(),
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-            format!("--service-account-key-file={}", file("service-account.key")),
+            format!("--service-account-key-file={}", file("service-account.pub")),
             format!("--service-account-signing-key-file={}", file("service-account.key")),
             format!("--default-not-ready-toleration-seconds={}", options.eviction_after.as_secs()),
             format!("--default-unreachable-toleration-seconds={}", options.eviction_after.as_secs()),

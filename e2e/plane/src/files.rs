@@ -5,7 +5,10 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result, anyhow};
 use k8s_openapi::ByteString;
 use kube::config::Kubeconfig;
-use ring::{rand::SystemRandom, signature};
+use ring::{
+    rand::SystemRandom,
+    signature::{self, EcdsaKeyPair, KeyPair},
+};
 use serde_json::{Value, json};
 
 /// Users with a token and a kubeconfig of their own: file name, user, groups.
@@ -25,7 +28,7 @@ pub(crate) fn write(dir: &Path) -> Result<()> {
         .map(|(file, user, groups)| format!("{file}-{},{user},{file},\"{groups}\"\n", uuid::Uuid::new_v4().simple()))
         .collect();
     put(dir, "tokens.csv", &tokens)?;
-    put(dir, "service-account.key", &private_key()?)?;
+    write_keys(dir)?;
     put(dir, "kwok.yaml", &KWOK.join("---\n"))
 }
 
@@ -64,16 +67,28 @@ pub(crate) async fn client(kubeconfig: Value) -> Result<kube::Client> {
     Ok(kube::Client::try_from(config)?)
 }
 
-/// A new P-256 key in PEM, to sign the tokens of service accounts.
-fn private_key() -> Result<String> {
+/// What stands before the point in the DER form of a public P-256 key.
+const P256: [u8; 26] = [
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
+
+/// Writes a new P-256 key to sign the tokens of service accounts with, and its public half.
+fn write_keys(dir: &Path) -> Result<()> {
+    let (algorithm, random) = (&signature::ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
+    let secret = EcdsaKeyPair::generate_pkcs8(algorithm, &random).map_err(|_| anyhow!("no randomness for a key"))?;
     let key =
-        signature::EcdsaKeyPair::generate_pkcs8(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
-            .map_err(|_| anyhow!("no randomness for a key"))?;
+        EcdsaKeyPair::from_pkcs8(algorithm, secret.as_ref(), &random).map_err(|error| anyhow!("a bad key: {error}"))?;
+    put(dir, "service-account.key", &pem("PRIVATE KEY", secret.as_ref())?)?;
+    put(dir, "service-account.pub", &pem("PUBLIC KEY", &[&P256, key.public_key().as_ref()].concat())?)
+}
+
+fn pem(what: &str, der: &[u8]) -> Result<String> {
     // A ByteString is base64 in JSON.
-    let base64 = serde_json::to_value(ByteString(key.as_ref().to_vec()))?;
-    let base64 = base64.as_str().unwrap_or_default();
-    let lines: Vec<_> = base64.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
-    Ok(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n")))
+    let base64 = serde_json::to_value(ByteString(der.to_vec()))?;
+    let lines: Vec<_> =
+        base64.as_str().unwrap_or_default().as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    Ok(format!("-----BEGIN {what}-----\n{}\n-----END {what}-----\n", lines.join("\n")))
 }
 
 fn put(dir: &Path, name: &str, content: &str) -> Result<()> {
