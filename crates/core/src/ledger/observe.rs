@@ -43,7 +43,9 @@ impl Ledger {
             self.workloads.get_mut(ix).leaving.insert(uid.clone());
         }
         let refused_anew = pod.hold.as_ref().is_some_and(|hold| {
-            view.version > hold.version && view.unschedulable.is_some() && view.unschedulable != hold.unschedulable
+            // Our own refusals end holds in filter; told late, they say nothing of the hold that came after.
+            let anew = view.unschedulable.is_some() && view.unschedulable != hold.unschedulable;
+            view.version > hold.version && anew && !view.refused_by_us
         });
         if view.phase.is_finished() {
             if !pod.finished {
@@ -59,7 +61,10 @@ impl Ledger {
         }
         if newly_bound {
             self.seen_bound(now, &uid);
-        } else if old.as_ref().is_none_or(|old| old.unschedulable.is_none()) {
+        } else if self.pods.get(&uid).is_some_and(|pod| pod.view.refused_by_us)
+            && old.as_ref().is_none_or(|old| old.unschedulable.is_none())
+        {
+            // The leader before us refused it, and its condition comes only now.
             self.refused_before(now, &uid);
         }
         let Some(pod) = self.pods.get(&uid) else { return };

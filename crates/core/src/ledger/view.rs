@@ -75,6 +75,8 @@ pub struct PodView {
     pub priority: i32,
     /// A fingerprint of condition PodScheduled when it is False, none otherwise. Two refusals differ in it.
     pub unschedulable: Option<u64>,
+    /// That condition names a refusal of ours: the scheduler writes it late, maybe after its next filter call.
+    pub refused_by_us: bool,
     /// status.podIPs.
     pub ips: Vec<IpAddr>,
     /// Addresses of `common.ipinfos` in the args annotation.

@@ -130,7 +130,7 @@ impl Ledger {
         if !sleeps || pod.offered || pod.refused.is_some() || pod.bind.is_some() || pod.hold.is_some() || pod.finished {
             return;
         }
-        let text = "the pod was refused before galaxy-ipam started";
+        let text = "no address could be had when the scheduler last tried";
         let refusal = Refusal { reason: Reason::NoAddress, text: text.to_owned(), detail: text.to_owned() };
         if let Some(pod) = self.pods.get_mut(uid) {
             pod.refused = Some(Refused {

@@ -127,6 +127,7 @@ impl World {
             deletion_deadline: None,
             priority: spec.priority,
             unschedulable: None,
+            refused_by_us: false,
             ips: Vec::new(),
             annotated: Vec::new(),
             condition: None,

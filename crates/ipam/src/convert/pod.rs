@@ -48,6 +48,7 @@ pub(crate) fn pod_view(pod: &WirePod) -> PodView {
         deletion_deadline: pod.deletion_deadline.map(from_timestamp),
         priority: pod.priority,
         unschedulable: unschedulable(pod),
+        refused_by_us: refused_by_us(pod),
         ips: pod.ips.clone(),
         annotated,
         condition: pod
@@ -79,6 +80,12 @@ fn phase_of(pod: &WirePod) -> Phase {
         }
         _ => Phase::Unknown,
     }
+}
+
+/// The scheduler quotes a reason of ours.
+fn refused_by_us(pod: &WirePod) -> bool {
+    pod.condition("PodScheduled")
+        .is_some_and(|condition| condition.status == "False" && condition.message.contains("FloatingIPPlugin:"))
 }
 
 /// Two refusals of the scheduler differ in it.

@@ -229,6 +229,7 @@ fn running(n: u32) -> PodView {
         deletion_deadline: None,
         priority: 0,
         unschedulable: None,
+        refused_by_us: false,
         ips: Vec::new(),
         annotated: Vec::new(),
         condition: None,
