@@ -133,6 +133,8 @@ pub(crate) fn arguments(component: Component, dir: &Path, ports: &Ports, options
             format!("--node-lease-duration-seconds={}", grace(options).as_secs()),
             format!("--server-address=127.0.0.1:{}", ports.kwok),
             "--cidr=10.244.0.0/16".to_owned(),
+            // Else each renewal of a Lease is a line.
+            "--v=warn".to_owned(),
         ],
     };
     arguments.extend(options.extra.iter().filter(|(of, _)| *of == component).map(|(_, argument)| argument.clone()));

@@ -18,8 +18,12 @@ const USERS: [(&str, &str, &str); 3] = [
     ("scheduler", "system:kube-scheduler", ""),
 ];
 
-const KWOK: [&str; 3] =
-    [include_str!("kwok/metric.yaml"), include_str!("kwok/node.yaml"), include_str!("kwok/pod.yaml")];
+const KWOK: [&str; 4] = [
+    include_str!("kwok/config.yaml"),
+    include_str!("kwok/metric.yaml"),
+    include_str!("kwok/node.yaml"),
+    include_str!("kwok/pod.yaml"),
+];
 
 /// Writes what must be there before kube-apiserver starts.
 pub(crate) fn write(dir: &Path) -> Result<()> {
