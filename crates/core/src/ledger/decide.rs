@@ -189,7 +189,12 @@ impl Ledger {
             let units = pod.units().saturating_sub(owned);
             // What the pod itself holds is not in its way.
             let held = pod.hold.as_ref().filter(|hold| hold.pool == Some(pool)).map_or(0, |hold| hold.units);
-            let used = self.table.counts_of_pool(pool).bound
+            // What is kept for a pod name counts as used for all others, or its pod could not come back.
+            let in_pool = |slot: &&Slot| self.table.at(**slot).claim.as_ref().is_some_and(|c| c.pool == Some(pool));
+            let named = self.kept_by_name(pod).map_or(0, |kept| kept.iter().filter(in_pool).count() as u32);
+            let counts = self.table.counts_of_pool(pool);
+            let used = counts.bound
+                + counts.named.saturating_sub(named)
                 + self.pool_holds.get(&pool).copied().unwrap_or(0).saturating_sub(held)
                 + promises.pools.get(&pool).copied().unwrap_or(0);
             if used.saturating_add(units) > size {

@@ -50,6 +50,8 @@ pub(super) struct Counts {
     pub(super) spare: u32,
     /// Of those kept, the ones a smaller workload gives up: reserved, and not by policy never.
     pub(super) trimmable: u32,
+    /// Of those kept, the ones that are no other pod's to take: kept for a pod name.
+    pub(super) named: u32,
 }
 
 impl Counts {
@@ -61,6 +63,10 @@ impl Counts {
         claim.state == State::Reserved && claim.policy != ReleasePolicy::Never
     }
 
+    fn is_named(claim: &Claim) -> bool {
+        claim.state != State::Bound && !claim.any_pod && claim.pod_name.is_some()
+    }
+
     fn add(&mut self, claim: &Claim) {
         match claim.state {
             State::Bound => self.bound += 1,
@@ -69,6 +75,7 @@ impl Counts {
         }
         self.spare += u32::from(claim.spare);
         self.trimmable += u32::from(Counts::is_trimmable(claim));
+        self.named += u32::from(Counts::is_named(claim));
     }
 
     fn remove(&mut self, claim: &Claim) {
@@ -79,6 +86,7 @@ impl Counts {
         }
         self.spare -= u32::from(claim.spare);
         self.trimmable -= u32::from(Counts::is_trimmable(claim));
+        self.named -= u32::from(Counts::is_named(claim));
     }
 }
 
