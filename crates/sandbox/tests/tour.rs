@@ -6,7 +6,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -84,11 +84,14 @@ fn it_stays_up_until_it_is_told_to_end_and_leaves_nothing_behind() {
 fn a_port_that_is_taken_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("taken-port");
+    fs::create_dir_all(&folder).unwrap();
     for flag in ["--kube-port", "--api-port", "--extender-port"] {
-        let output = galaxy_sandbox(&["up", "--once", flag, &port]).output().unwrap();
+        let output = galaxy_sandbox(&["up", "--once", flag, &port]).env("TMPDIR", &folder).output().unwrap();
         let text = text(&output);
         assert!(!output.status.success() && text.contains(&port), "{flag}: {text}");
         assert!(!text.contains("Promised"), "{flag}: {text}");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "{flag} leaves something behind");
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) type Row = [String; 4];
 /// Nothing to say in this column.
 const NONE: &str = "–";
 /// The longest excerpt of a message in a table.
-const EXCERPT: usize = 76;
+const EXCERPT: usize = 66;
 
 /// The table of everything in scope: pods, then addresses without a pod, then addresses that were freed.
 pub(super) fn rows(before: &Snapshot, now: &Snapshot, scope: &Scope) -> Vec<Row> {

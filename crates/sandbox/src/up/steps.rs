@@ -37,12 +37,12 @@ pub(super) async fn tour(world: &World, screen: &Screen) -> anyhow::Result<usize
         http_api
     );
     let (promises, broken) = (tour.promises, tour.broken);
-    screen.line("");
     let (style, summary) = match broken {
         0 => (Style::Good, format!("All {promises} promises were kept.")),
         _ => (Style::Bad, format!("{broken} of {promises} promises were NOT kept.")),
     };
     screen.line(format!("    {}", screen.styled(style, summary)));
+    screen.line("");
     Ok(broken)
 }
 
@@ -264,6 +264,7 @@ async fn dead_node(t: &mut Tour<'_>) -> anyhow::Result<()> {
     t.step("A node dies", &["web", "sts"], &[]).await?;
     let Some(node) = t.before().live("web").first().and_then(|pod| pod.node.clone()) else { return Ok(()) };
     t.power_off(&node);
+    t.say("(a real cluster takes 40 s to notice and five minutes to evict the pods; this one is impatient)");
     t.promise(
         "its pods may run on, so nobody gets their addresses. Their successors wait, and say for what.",
         |before, now| {

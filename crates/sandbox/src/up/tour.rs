@@ -26,6 +26,10 @@ const LOOK: Duration = Duration::from_millis(40);
 /// How wide sentences get.
 const WIDTH: usize = 104;
 
+/// What this is.
+const ABOUT: &str = "This process is a small Kubernetes cluster: an API server, a scheduler, controllers and six made-up nodes. galaxy-ipam \
+                     works on it as on any cluster.";
+
 /// What a promise says of the world before and now; the error tells what is not so yet.
 pub(super) type Verdict = Result<(), String>;
 
@@ -61,7 +65,6 @@ impl<'a> Tour<'a> {
         self.step += 1;
         self.scope = Scope { apps: apps.to_vec(), pools: pools.to_vec() };
         self.before = Snapshot::take(&self.client).await?;
-        self.screen.line("");
         self.screen.line(self.screen.styled(Style::Title, format!("{:>2}  {title}", self.step)));
         Ok(())
     }
@@ -189,6 +192,7 @@ impl<'a> Tour<'a> {
                 self.say(&lacking);
             }
         }
+        self.screen.line("");
     }
 
     /// A step that could not be taken.
@@ -234,7 +238,9 @@ fn routes(rack: u8, ip: IpAddr) -> bool {
 pub(super) fn welcome(screen: &Screen, world: &World) {
     screen.line(screen.styled(Style::Title, "Galaxy: floating IPs for Kubernetes pods"));
     screen.line("");
-    screen.line("    A cluster in this process: an API server, a scheduler, controllers and six nodes. galaxy-ipam works on it as on any.");
+    for line in wrap(ABOUT, WIDTH) {
+        screen.line(format!("    {line}"));
+    }
     screen.line("");
     let rows: Vec<_> = world
         .places()
@@ -245,6 +251,7 @@ pub(super) fn welcome(screen: &Screen, world: &World) {
         })
         .collect();
     screen.table(["NODE", "ADDRESS", "ROUTES"], &rows);
+    screen.line("");
 }
 
 /// The last lines: what to try next.
@@ -258,7 +265,6 @@ pub(super) fn addresses(screen: &Screen, world: &World, ending: bool) {
         ("Kubernetes API", world.kube_url()),
         ("kubeconfig", kubeconfig.clone()),
     ];
-    screen.line("");
     for (what, place) in rows {
         screen.line(format!("    {what:<20}{place}"));
     }

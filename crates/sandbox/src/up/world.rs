@@ -53,9 +53,7 @@ pub struct Place {
 pub struct World {
     cluster: SandboxCluster,
     ipam: Running,
-    kubeconfig: PathBuf,
-    /// Removed at the end, if the kubeconfig is in a folder of its own.
-    folder: Option<PathBuf>,
+    kubeconfig: Kubeconfig,
     places: Vec<Place>,
 }
 
@@ -82,14 +80,14 @@ impl World {
             ..Options::default()
         };
         let cluster = SandboxCluster::start(options).await.context("the sandbox cannot start")?;
-        let (kubeconfig, folder) = write_kubeconfig(kubeconfig, &cluster.api.kubeconfig())?;
+        let kubeconfig = Kubeconfig::write(kubeconfig, &cluster.api.kubeconfig())?;
 
         let hands = Hands::new(cluster.client("kubectl"));
         hands.apply("floatingip-config.yaml").await?;
-        let ipam = start_ipam(&kubeconfig, ports).await.context("galaxy-ipam cannot start")?;
+        let ipam = start_ipam(&kubeconfig.file, ports).await.context("galaxy-ipam cannot start")?;
         ipam.ready(READY).await.map_err(|lacking| anyhow::anyhow!("galaxy-ipam is not ready: {lacking}"))?;
         cluster.set_extender(Some(ExtenderConfig::galaxy(format!("http://{}/v1", ipam.extender))));
-        Ok(Self { cluster, ipam, kubeconfig, folder, places })
+        Ok(Self { cluster, ipam, kubeconfig, places })
     }
 
     /// A client of the Kubernetes API.
@@ -104,7 +102,7 @@ impl World {
 
     /// The kubeconfig file.
     pub fn kubeconfig(&self) -> &Path {
-        &self.kubeconfig
+        &self.kubeconfig.file
     }
 
     /// Address of the Kubernetes API.
@@ -139,9 +137,6 @@ impl World {
     pub async fn stop(mut self) -> anyhow::Result<()> {
         let stopped = self.ipam.stop().await;
         self.cluster.stop().await;
-        if let Some(folder) = &self.folder {
-            let _ = std::fs::remove_dir_all(folder);
-        }
         stopped
     }
 }
@@ -176,19 +171,36 @@ async fn start_ipam(kubeconfig: &Path, ports: Ports) -> anyhow::Result<Running> 
     service::start(setup).await
 }
 
-/// Writes the kubeconfig where the user wants it, else into a new folder that only this user can read.
-fn write_kubeconfig(wanted: Option<PathBuf>, content: &str) -> anyhow::Result<(PathBuf, Option<PathBuf>)> {
-    let (file, folder) = match wanted {
-        Some(file) => (file, None),
-        None => {
-            let unique = uuid::Uuid::new_v4().simple().to_string();
-            let folder = std::env::temp_dir().join(format!("galaxy-sandbox-{}", &unique[..8]));
-            create_private(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-            (folder.join("kubeconfig"), Some(folder))
+/// The kubeconfig file. A folder made for it goes with it.
+struct Kubeconfig {
+    file: PathBuf,
+    folder: Option<PathBuf>,
+}
+
+impl Kubeconfig {
+    /// Writes it where the user wants it, else into a new folder that only this user can read.
+    fn write(wanted: Option<PathBuf>, content: &str) -> anyhow::Result<Self> {
+        let kubeconfig = match wanted {
+            Some(file) => Self { file, folder: None },
+            None => {
+                let unique = uuid::Uuid::new_v4().simple().to_string();
+                let folder = std::env::temp_dir().join(format!("galaxy-sandbox-{}", &unique[..8]));
+                create_private(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+                Self { file: folder.join("kubeconfig"), folder: Some(folder) }
+            }
+        };
+        let file = &kubeconfig.file;
+        std::fs::write(file, content).with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(kubeconfig)
+    }
+}
+
+impl Drop for Kubeconfig {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.folder {
+            let _ = std::fs::remove_dir_all(folder);
         }
-    };
-    std::fs::write(&file, content).with_context(|| format!("cannot write {}", file.display()))?;
-    Ok((file, folder))
+    }
 }
 
 /// Fails if the folder is there: somebody else may have made it.
