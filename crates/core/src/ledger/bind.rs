@@ -1,6 +1,7 @@
 //! Bind: claim, write, assign, create the Binding; idempotent by uid and node (rule 7).
 
 use super::Ledger;
+use super::decide::Promises;
 use super::entry::{Claim, Slot};
 use super::ids::{Model, Str, Time, Uid};
 use super::pods::{Bind, Stage};
@@ -59,11 +60,8 @@ impl Ledger {
             })?,
         };
         let Some(pod) = self.pods.get(uid) else { return Err(format!("pod with uid {uid} is not known")) };
-        self.check_policy(pod).map_err(|refusal| refusal.detail)?;
-        let owned = self.table.slots_of(uid).len();
-        if pod.hold.is_none() && owned < pod.units() as usize {
-            self.check_limit(pod, &super::decide::Promises::default()).map_err(|refusal| refusal.detail)?;
-        }
+        // The same question as filter's, so that what filter passes a bind right after it gets.
+        self.evaluate(pod, &[class], &Promises::default()).map_err(|denial| denial.refusal.detail)?;
         let addrs = self.choose(pod, class).map_err(|refusal| refusal.detail)?;
         self.claim(now, uid, node, &addrs);
         if let Some(pod) = self.pods.get_mut(uid) {

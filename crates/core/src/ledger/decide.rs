@@ -414,8 +414,9 @@ impl Ledger {
             }
         }
         self.check_policy(pod)?;
-        let limited = if own.len() < pod.units() as usize { self.check_limit(pod, promises)? } else { false };
+        // First, because a predecessor whose end nobody has seen is in the way of a limit too, and is to be proved gone.
         let named = self.kept_by_name(pod)?;
+        let limited = if own.len() < pod.units() as usize { self.check_limit(pod, promises)? } else { false };
         if !lists.is_empty() {
             return Ok(self.evaluate_lists(pod, classes, limited, promises)?);
         }

@@ -79,6 +79,9 @@ pub(super) struct Entry {
     pub(super) unknown: bool,
     /// An event came while an operation was under way: the object is read after it.
     pub(super) recheck: bool,
+    /// The object was observed as it shall be while an operation was under way: should that one be refused, an earlier
+    /// one has landed late.
+    pub(super) echoed: bool,
     /// Carries the label `reserved`: left alone once no pod has it.
     pub(super) labelled: bool,
     /// An operation failed; the next try waits for its timer.
@@ -103,6 +106,7 @@ impl Entry {
             flight: Flight::Idle,
             unknown: false,
             recheck: false,
+            echoed: false,
             labelled: false,
             waiting: false,
             failures: 0,

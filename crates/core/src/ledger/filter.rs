@@ -131,8 +131,10 @@ impl Ledger {
     fn only_node_of_bind(&self, view: &PodView, offers: &[Offer<'_>]) -> Option<Filtered> {
         let pod = self.pods.get(&view.uid)?;
         let node = pod.view.node.as_ref().or_else(|| pod.bind.as_ref().map(|bind| &bind.node))?;
-        let offered = offers.iter().any(|offer| offer.name == &**node);
         let soft = pod.bind.as_ref().is_some_and(|bind| bind.stage == Stage::Unknown);
+        let serves = |class: Class| self.evaluate(pod, &[class], &Promises::default()).is_ok();
+        let node_serves = || self.nodes.get(node).and_then(|node| node.class).is_some_and(serves);
+        let offered = offers.iter().any(|offer| offer.name == &**node) && (!soft || node_serves());
         if !offered {
             return (!soft).then(|| {
                 Filtered::NotNow(format!(

@@ -37,6 +37,11 @@ impl Ledger {
             return;
         }
         let Some(claim) = self.table.at(slot).claim.clone() else { return };
+        if self.table.at(slot).labelled {
+            // No pod has it any more: it is the admin's, and its object stays as it is.
+            self.set_claim(now, slot, Some(Claim { state: State::Admin, any_pod: false, ..claim }));
+            return;
+        }
         let policy = policy.unwrap_or(claim.policy);
         let risky = !finished
             && claim.state == State::Bound
@@ -65,12 +70,6 @@ impl Ledger {
     /// The rule of contract §4.3, with the mends of design.md.
     fn settle(&mut self, now: Time, slot: Slot, claim: Claim, policy: ReleasePolicy) {
         let keep = self.keep(&claim, policy);
-        let entry = self.table.at(slot);
-        if entry.labelled && keep == Keep::Free {
-            let admin = Claim { state: State::Admin, any_pod: false, ..claim };
-            self.set_claim(now, slot, Some(admin));
-            return;
-        }
         let workload = claim.workload;
         let reserved = Claim {
             state: State::Reserved,

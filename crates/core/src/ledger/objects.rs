@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use super::Ledger;
-use super::entry::{Claim, Flight, WorkloadIx};
+use super::entry::{Claim, Flight, Slot, WorkloadIx};
 use super::ids::{Str, Time, Uid};
 use super::operate::same_content;
+use super::pods::Pod;
 use super::record::{ObjectRef, State, Stored};
 use super::space::Space;
 use super::table::Table;
@@ -57,7 +58,7 @@ impl Ledger {
         for ix in workloads {
             self.reconcile_workload(now, ix, false);
         }
-        let all: Vec<(super::entry::Slot, State, Option<Str>)> = self
+        let all: Vec<(Slot, State, Option<Str>)> = self
             .table
             .entries()
             .filter_map(|(slot, entry)| {
@@ -78,6 +79,7 @@ impl Ledger {
         }
         self.adopt_all(now);
         for uid in &uids {
+            self.follow_pod(now, uid);
             self.free_surplus(now, uid);
             self.refused_before(now, uid);
         }
@@ -101,9 +103,9 @@ impl Ledger {
         if entry.flight != Flight::Idle || entry.unknown {
             let ours =
                 entry.claim.as_ref().is_some_and(|claim| same_content(&self.record(addr, claim), &stored.record));
-            if !ours {
-                self.table.at_mut(slot).recheck = true;
-            }
+            let entry = self.table.at_mut(slot);
+            entry.echoed |= ours;
+            entry.recheck |= !ours;
             return;
         }
         let known = entry.object.clone();
@@ -172,7 +174,18 @@ impl Ledger {
         if keep {
             self.plan(now, slot);
         } else {
-            self.set_claim(now, slot, None);
+            self.give_up(now, slot);
+        }
+    }
+
+    /// Somebody deleted what an admin, or nobody any more, had: it is free, unless a running pod has it all the same (rule 6).
+    pub(super) fn give_up(&mut self, now: Time, slot: Slot) {
+        let addr = self.table.at(slot).addr;
+        self.set_claim(now, slot, None);
+        let names = |pod: &&Pod| pod.view.annotated.contains(&addr.ip());
+        let pods: Vec<Uid> = self.pods.by_uid.values().filter(names).map(|pod| pod.view.uid.clone()).collect();
+        for uid in pods {
+            self.adopt(now, &uid);
         }
     }
 

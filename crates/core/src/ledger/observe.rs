@@ -21,7 +21,8 @@ impl Ledger {
         let (old, newly_bound) = match self.pods.get_mut(&uid) {
             Some(pod) => {
                 let newly_bound = pod.view.node.is_none() && view.node.is_some();
-                pod.missing = false;
+                // What was known before says nothing about a pod that a list since has lacked.
+                pod.missing &= view.version <= pod.view.version;
                 let mut view = view;
                 if view.node.is_none() && pod.view.node.is_some() {
                     // Our own Binding is ahead of the cache; a pod never loses its node.
@@ -218,21 +219,35 @@ impl Ledger {
         if !self.active {
             return;
         }
-        let sym = self.names.intern(&node);
-        let mut owned = self.table.slots_of(uid);
-        owned.retain(|&slot| self.table.at(slot).is_of(uid));
-        for slot in owned {
-            let addr = self.table.at(slot).addr;
-            if annotated.contains(&addr) {
-                if let Some(claim) = self.table.at(slot).claim.clone().filter(|claim| claim.node != Some(sym)) {
-                    self.set_claim(now, slot, Some(Claim { node: Some(sym), ..claim }));
+        if foreign {
+            let policy = self.pods.get(uid).map(|pod| pod.view.policy);
+            for slot in self.table.slots_of(uid) {
+                if self.table.at(slot).is_of(uid) && !annotated.contains(&self.table.at(slot).addr) {
+                    self.release_slot(now, slot, policy, true);
                 }
-            } else if foreign {
-                let policy = self.pods.get(uid).map(|pod| pod.view.policy);
-                self.release_slot(now, slot, policy, true);
             }
         }
+        self.follow_pod(now, uid);
         self.free_surplus(now, uid);
+    }
+
+    /// Records the node of a bound pod on the addresses it uses, should the claim have been made on another.
+    pub(super) fn follow_pod(&mut self, now: Time, uid: &Uid) {
+        let Some(pod) = self.pods.get(uid).filter(|pod| pod.is_bound()) else { return };
+        let Some(node) = pod.view.node.clone() else { return };
+        let annotated: Vec<Addr> = pod.view.annotated.iter().copied().map(Addr::from).collect();
+        let node = Some(self.names.intern(&node));
+        for slot in self.table.slots_of(uid) {
+            let entry = self.table.at(slot);
+            if !entry.is_of(uid) || !annotated.contains(&entry.addr) {
+                continue;
+            }
+            match entry.claim.clone().filter(|claim| claim.node != node) {
+                Some(claim) => self.set_claim(now, slot, Some(Claim { node, ..claim })),
+                // The cloud may not know yet, if the Binding was a former leader's.
+                None => self.plan(now, slot),
+            }
+        }
     }
 
     /// Frees what a bound pod owns beyond its request and its annotation lacks (rule 8).

@@ -6,6 +6,7 @@ use super::ids::{Time, Uid};
 use super::pods::Pod;
 use super::record::{ObjectRef, Record, State, Stored};
 use super::verdict::{Notice, Op, Outcome, Write};
+use super::view::Phase;
 use super::waiting::Timer;
 use crate::addr::Addr;
 
@@ -31,10 +32,12 @@ impl Ledger {
         let entry = self.table.at_mut(slot);
         entry.flight = flight;
         entry.ticket = ticket;
-        if flight == Flight::Assign {
-            // Even a call that fails may route the address: from now on it is unassigned before it goes anywhere else.
-            entry.assigned = entry.claim.as_ref().and_then(|claim| claim.node);
+        if matches!(flight, Flight::Assign | Flight::Unassign) {
+            // Even a call that fails may have had its effect: until one succeeds nobody knows where the address is routed.
             entry.assigned_for_certain = false;
+        }
+        if flight == Flight::Assign {
+            entry.assigned = entry.claim.as_ref().and_then(|claim| claim.node);
         }
         let addr = entry.addr;
         self.out.writes.push(Write { addr, ticket: u64::from(ticket), op });
@@ -117,6 +120,7 @@ impl Ledger {
             return;
         }
         let flight = std::mem::replace(&mut entry.flight, Flight::Idle);
+        entry.unknown |= std::mem::take(&mut entry.echoed) && matches!(outcome, Outcome::Refused(_));
         let settled = !matches!(outcome, Outcome::Refused(_) | Outcome::Unknown(_) | Outcome::CloudFailed(_));
         if settled {
             entry.failures = 0;
@@ -145,9 +149,8 @@ impl Ledger {
         }
         if let Some(slot) = self.table.slot(addr) {
             let entry = self.table.at_mut(slot);
-            if std::mem::take(&mut entry.recheck) && flight != Flight::Read {
-                entry.unknown = true;
-            }
+            // A read, too, may have been answered before what was observed meanwhile.
+            entry.unknown |= std::mem::take(&mut entry.recheck);
             self.report_progress(slot);
             self.plan(now, slot);
         }
@@ -216,7 +219,7 @@ impl Ledger {
             let had_object = entry.object.take().is_some();
             if had_object && matches!(entry.state(), Some(State::Reserved | State::Quarantined | State::Admin)) {
                 // Somebody deleted a reservation by hand: that is their right.
-                self.set_claim(now, slot, None);
+                self.give_up(now, slot);
             }
             return;
         };
@@ -278,10 +281,10 @@ impl Ledger {
         entry.used = true;
         entry.labelled = stored.record.state == State::Admin;
         if let (Some(node), true) = (claim.node, self.settings.cloud) {
-            // Without a Binding nobody knows how far it came.
+            // How far it came nobody knows, unless its pod is up.
             entry.assigned = Some(node);
-            entry.assigned_for_certain =
-                claim.pod_uid.as_ref().is_some_and(|uid| self.pods.get(uid).is_some_and(Pod::is_bound));
+            let up = |pod: &Pod| pod.is_bound() && pod.view.phase == Phase::Running;
+            entry.assigned_for_certain = claim.pod_uid.as_ref().is_some_and(|uid| self.pods.get(uid).is_some_and(up));
         }
         match &stored.record.key {
             Some(key) => {

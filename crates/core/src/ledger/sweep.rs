@@ -65,6 +65,7 @@ impl Ledger {
         for ix in workloads {
             self.reconcile_workload(now, ix, false);
         }
+        self.fill_pools(now);
         self.report_surplus();
         self.more_supply(now);
         doubts

@@ -268,7 +268,8 @@ impl Ledger {
                 Some(count) => *count += 1,
                 None => orphaned += 1,
             }
-            pending += usize::from(!entry.is_stored());
+            // What is the admin's is not written.
+            pending += usize::from(!entry.is_stored() && entry.state() != Some(State::Admin));
         }
         Stats {
             pools: pools.zip(allocated).map(|(pool, count)| (count, pool.usable.len())).collect(),
