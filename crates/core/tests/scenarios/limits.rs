@@ -88,7 +88,7 @@ fn a_hold_ends_after_ten_minutes() {
 #[test]
 fn a_hold_ends_when_the_scheduler_gives_the_pod_up() {
     let (mut w, _, one, two) = held();
-    w.sleep(&one);
+    w.starve(&one);
     w.settle();
     w.pass(1);
     assert!(w.was_woken(&two));

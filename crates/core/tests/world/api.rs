@@ -15,7 +15,7 @@ pub(crate) enum Event {
     Node(NodeView),
     NodeGone(Str),
     Workload(WorkloadView),
-    WorkloadGone(WorkloadId, Uid),
+    WorkloadGone(WorkloadId, Option<Uid>),
     ReplicaSet(ReplicaSetView),
     ReplicaSetGone(Uid),
     Pool(PoolView),
@@ -213,6 +213,7 @@ impl Api {
                     pod.node = Some(node.into());
                     pod.annotated = ips;
                     pod.unschedulable = None;
+                    pod.refused_by_us = false;
                 });
                 BindingOutcome::Bound
             }
@@ -251,7 +252,7 @@ impl Api {
     pub(crate) fn remove_workload(&mut self, id: &WorkloadId) {
         if let Some(view) = self.workloads.remove(id) {
             self.next_version();
-            self.events.push_back(Event::WorkloadGone(view.id, view.uid));
+            self.events.push_back(Event::WorkloadGone(view.id, Some(view.uid)));
         }
     }
 
@@ -287,5 +288,40 @@ impl Api {
         all.extend(self.pools.values().cloned().map(Event::Pool));
         all.extend(self.pods.values().cloned().map(Event::Pod));
         all
+    }
+}
+
+impl Api {
+    /// Addresses that have an object.
+    pub(crate) fn addresses(&self) -> Vec<Addr> {
+        self.addresses.keys().copied().collect()
+    }
+
+    pub(crate) fn is_labelled(&self, addr: Addr) -> bool {
+        self.labelled.contains(&addr)
+    }
+}
+
+impl Event {
+    /// The watch it comes by: within one, events keep their order.
+    pub(crate) fn stream(&self) -> &'static str {
+        match self {
+            Event::Pod(_) | Event::PodGone(_) => "pods",
+            Event::Address(_) | Event::AddressGone(..) => "floatingips",
+            Event::Node(_) | Event::NodeGone(_) => "nodes",
+            Event::Workload(view) => Event::of_workload(&view.id),
+            Event::WorkloadGone(id, _) => Event::of_workload(id),
+            Event::ReplicaSet(_) | Event::ReplicaSetGone(_) => "replicasets",
+            Event::Pool(_) | Event::PoolGone(_) => "pools",
+            Event::Kind(..) => "kinds",
+        }
+    }
+
+    fn of_workload(id: &WorkloadId) -> &'static str {
+        match &*id.kind {
+            "Deployment" => "deployments",
+            "StatefulSet" => "statefulsets",
+            _ => "custom",
+        }
     }
 }

@@ -7,6 +7,7 @@
 mod api;
 mod build;
 mod deployments;
+mod mirror;
 mod scheduler;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -18,6 +19,7 @@ use galaxy_core::topology::{PoolConfig, Topology};
 pub(crate) use api::{Api, Event};
 pub(crate) use build::*;
 pub(crate) use deployments::{Deploy, Strategy};
+pub(crate) use mirror::Mirror;
 pub(crate) use scheduler::Verdict;
 
 /// The world as a test sees it.
@@ -26,6 +28,10 @@ pub(crate) struct World {
     pub(crate) settings: Settings,
     pub(crate) now: Time,
     pub(crate) api: Api,
+    /// What the ledger was told.
+    pub(crate) told: Mirror,
+    /// Whether [`World::settle`] does anything: a test of interleavings switches it off.
+    pub(crate) settles: bool,
     pub(crate) config: Vec<PoolConfig>,
     /// Operations the ledger wants done; at most one for each address (rule 2).
     pub(crate) ops: VecDeque<Write>,
@@ -57,6 +63,8 @@ impl World {
             settings,
             now: Time(1_700_000_000_000_000),
             api: Api::default(),
+            told: Mirror::default(),
+            settles: true,
             config,
             ops: VecDeque::new(),
             proofs: VecDeque::new(),
@@ -83,6 +91,7 @@ impl World {
     /// Starts a ledger that knows nothing but what the API tells it.
     pub(crate) fn start(&mut self) {
         self.ledger = Ledger::new(self.settings);
+        self.told = Mirror::default();
         self.ops.clear();
         self.proofs.clear();
         self.api.events.clear();
@@ -149,6 +158,9 @@ impl World {
 
     /// Performs operations, delivers events and answers quorum reads until nothing is left.
     pub(crate) fn settle(&mut self) {
+        if !self.settles {
+            return;
+        }
         for _ in 0..10_000 {
             if let Some(write) = self.ops.pop_front() {
                 self.perform(write);
@@ -181,6 +193,7 @@ impl World {
     }
 
     pub(crate) fn deliver(&mut self, event: Event) {
+        self.told.hear(&event);
         self.call(|ledger, now| match event {
             Event::Pod(view) => ledger.pod_observed(now, view),
             Event::PodGone(uid) => ledger.pod_gone(now, &uid),
@@ -189,7 +202,7 @@ impl World {
             Event::Node(view) => ledger.node_observed(now, view),
             Event::NodeGone(name) => ledger.node_gone(now, &name),
             Event::Workload(view) => ledger.workload_observed(now, view),
-            Event::WorkloadGone(id, uid) => ledger.workload_gone(now, &id, Some(&uid)),
+            Event::WorkloadGone(id, uid) => ledger.workload_gone(now, &id, uid.as_ref()),
             Event::ReplicaSet(view) => ledger.replica_set_observed(now, view),
             Event::ReplicaSetGone(uid) => ledger.replica_set_gone(now, &uid),
             Event::Pool(view) => ledger.named_pool_observed(now, view),
@@ -203,21 +216,22 @@ impl World {
         match doubt {
             Doubt::Pod(pod) => match self.api.pod_named(&pod.namespace, &pod.name) {
                 Some(view) => {
-                    self.call(|ledger, now| ledger.pod_observed(now, view.clone()));
-                    if view.uid == pod.uid {
+                    let same = view.uid == pod.uid;
+                    self.deliver(Event::Pod(view));
+                    if same {
                         self.call(|ledger, now| ledger.pod_alive(now, &pod.uid));
                     } else if !pod.uid.is_empty() {
-                        self.call(|ledger, now| ledger.pod_gone(now, &pod.uid));
+                        self.deliver(Event::PodGone(pod.uid.clone()));
                     }
                 }
                 None if pod.uid.is_empty() => {
                     self.call(|ledger, now| ledger.unnamed_pod_gone(now, &pod.namespace, &pod.name));
                 }
-                None => self.call(|ledger, now| ledger.pod_gone(now, &pod.uid)),
+                None => self.deliver(Event::PodGone(pod.uid.clone())),
             },
             Doubt::Workload(id) => match self.api.workloads.get(id).cloned() {
-                Some(view) => self.call(|ledger, now| ledger.workload_observed(now, view)),
-                None => self.call(|ledger, now| ledger.workload_gone(now, id, None)),
+                Some(view) => self.deliver(Event::Workload(view)),
+                None => self.deliver(Event::WorkloadGone(id.clone(), None)),
             },
         }
     }

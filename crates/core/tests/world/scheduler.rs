@@ -3,7 +3,7 @@
 use galaxy_core::Addr;
 use galaxy_core::ledger::*;
 
-use super::World;
+use super::{Event, World};
 
 /// What a filter call came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl World {
 
     /// Filters a pod as the scheduler's cache has it. Filter writes nothing (rule 11).
     pub(crate) fn filter_view(&mut self, view: &PodView, nodes: &[Str]) -> Verdict {
-        self.call(|ledger, now| ledger.pod_observed(now, view.clone()));
+        self.deliver(Event::Pod(view.clone()));
         let offers: Vec<Offer<'_>> = nodes.iter().map(|name| Offer { name, ips: None }).collect();
         let before = self.ops.len();
         let answer = self.call(|ledger, now| ledger.filter(now, view, &offers));
@@ -85,11 +85,23 @@ impl World {
         }
     }
 
-    /// The scheduler gave a pod up for now: it says so in the pod's condition and tries it again when it is woken.
+    /// The scheduler gave a pod up that we refused: it says so in the pod's condition and tries it again when it is woken.
     pub(crate) fn sleep(&mut self, uid: &Uid) {
+        self.unscheduled(uid, true);
+    }
+
+    /// The scheduler gave a pod up for another reason than ours.
+    pub(crate) fn starve(&mut self, uid: &Uid) {
+        self.unscheduled(uid, false);
+    }
+
+    fn unscheduled(&mut self, uid: &Uid, refused_by_us: bool) {
         self.asleep.insert(uid.clone());
         let mark = self.api.next_version();
-        self.api.edit_pod(uid, |pod| pod.unschedulable = Some(mark));
+        self.api.edit_pod(uid, |pod| {
+            pod.unschedulable = Some(mark);
+            pod.refused_by_us = refused_by_us;
+        });
     }
 
     /// Filters a pod and binds it to the first node that passes.
