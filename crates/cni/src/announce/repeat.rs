@@ -1,0 +1,105 @@
+//! Announcing again after ADD has answered, from a process of its own: the first announcement may get lost.
+
+use std::{
+    io,
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::Announcement;
+use crate::netlink::{Net, Netns};
+
+/// First argument of the process that announces again.
+pub(crate) const ARGUMENT: &str = "--announce-again";
+
+/// Pauses before each repetition. After the last one a neighbour that still errs asks by itself.
+const PAUSES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1500)];
+
+/// Where an announcement is to be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Where {
+    /// In the plugin's own namespace.
+    Host,
+    /// In the namespace of a pod.
+    Pod(String),
+}
+
+impl Where {
+    fn open(&self) -> io::Result<Netns> {
+        match self {
+            Where::Host => Netns::current(),
+            Where::Pod(path) => Netns::open(path),
+        }
+    }
+}
+
+/// An announcement that is repeated while a device exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Job {
+    /// Where it is sent.
+    pub place: Where,
+    /// Where the guard is.
+    pub home: Where,
+    /// The device of the attachment: when it is gone, the address may live elsewhere.
+    pub guard: String,
+    /// Its index, lest another one has got the name.
+    pub guard_index: u32,
+    /// What to say.
+    pub announcement: Announcement,
+}
+
+/// Starts the process. It holds nothing of the caller's: neither files nor namespaces.
+///
+/// # Errors
+/// Those of starting a process.
+pub(crate) fn repeat(program: &Path, jobs: &[Job]) -> io::Result<()> {
+    Command::new(program)
+        .arg(ARGUMENT)
+        .arg(serde_json::to_string(jobs)?)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .map(drop)
+}
+
+/// What that process does.
+pub(crate) fn announce_again(jobs: &str) {
+    let Ok(mut jobs) = serde_json::from_str::<Vec<Job>>(jobs) else { return };
+    for pause in PAUSES {
+        thread::sleep(pause);
+        jobs.retain(|job| job.once().unwrap_or(false));
+    }
+}
+
+impl Job {
+    /// Announces for the first time.
+    ///
+    /// # Errors
+    /// Those of opening the namespace and of sending.
+    pub(crate) fn now(&self, host: &Netns) -> io::Result<()> {
+        let place = match &self.place {
+            Where::Host => host.clone(),
+            Where::Pod(path) => Netns::open(path)?,
+        };
+        place.within(|| self.announcement.send())?
+    }
+
+    /// Announces unless the device is gone. The pod's namespace is opened anew each time, so that it is not kept alive.
+    fn once(&self) -> io::Result<bool> {
+        let guard = Net::open(&self.home.open()?, None)?.link(&self.guard)?;
+        if guard.is_none_or(|link| link.index != self.guard_index) {
+            return Ok(false);
+        }
+        self.place.open()?.within(|| self.announcement.send())??;
+        Ok(true)
+    }
+}

@@ -1,0 +1,107 @@
+//! Taking away what an attachment made, and nothing else.
+
+use std::net::IpAddr;
+
+use super::pod::table;
+use crate::{
+    ident::Identity,
+    netlink::{Link, Net, Netns, Rule},
+    node::Node,
+    spec::Error,
+    state::Record,
+};
+
+/// Removes devices, routes, rules and proxy entries. All steps are tried; whatever is gone already is no error.
+pub(crate) fn remove(node: &Node, identity: &Identity, netns: &str, record: Option<&Record>) -> Result<(), Error> {
+    let mut errors = Vec::new();
+    let mut host = node.net()?;
+    let ours = match ours(&mut host, identity, record) {
+        Ok(links) => links,
+        Err(error) => {
+            errors.push(error);
+            Vec::new()
+        }
+    };
+    errors.extend(clear_pod(node, identity, netns, &ours, record).err());
+    errors.extend(remove_links(&mut host, &ours, record).err());
+    Error::join(errors)
+}
+
+/// Removes devices of the host together with what it does for the addresses behind them.
+pub(crate) fn remove_links(host: &mut Net, links: &[Link], record: Option<&Record>) -> Result<(), Error> {
+    let mut errors = Vec::new();
+    errors.extend(clear_proxies(host, links, record).err());
+    let indexes: Vec<u32> = links.iter().map(|link| link.index).collect();
+    errors.extend(host.delete(&indexes).err().map(|error| {
+        let names = links.iter().map(|link| link.name.as_str()).collect::<Vec<_>>().join(", ");
+        Error::network(format!("cannot delete devices {names}"), &error)
+    }));
+    Error::join(errors)
+}
+
+/// The attachment's devices in the host: by the names that the record implies, else by alias among all.
+fn ours(host: &mut Net, identity: &Identity, record: Option<&Record>) -> Result<Vec<Link>, Error> {
+    let fail = |error| Error::network("cannot look up the attachment's devices", &error);
+    let Some(record) = record else {
+        let all = host.links().map_err(fail)?;
+        let first = identity.device(0);
+        return Ok(all.into_iter().filter(|link| identity.owns(&link.alias) || link.name == first).collect());
+    };
+    let mut links = Vec::new();
+    for index in 0..record.addresses.len() {
+        links.extend(host.link(&identity.device(index)).map_err(fail)?);
+    }
+    Ok(links)
+}
+
+/// Devices that live in the pod, and the rules of all.
+fn clear_pod(
+    node: &Node,
+    identity: &Identity,
+    netns: &str,
+    ours: &[Link],
+    record: Option<&Record>,
+) -> Result<(), Error> {
+    // A namespace that is gone took everything with it.
+    let Ok(ns) = Netns::open(netns) else { return Ok(()) };
+    let mut pod = match node.open(&ns) {
+        Ok(pod) if !ns.is(&node.host).unwrap_or(true) => pod,
+        // A file that is no namespace any more, such as the mount point that a reboot left.
+        _ => return Ok(()),
+    };
+    let fail = |error| Error::network(format!("cannot clear the namespace {netns}"), &error);
+    let links = pod.links().map_err(fail)?;
+    let names: Vec<String> = (0..links.len()).map(|index| identity.device(index)).collect();
+    let children = links.iter().filter(|link| identity.owns(&link.alias) || names.contains(&link.name));
+    let children: Vec<u32> = children.map(|link| link.index).collect();
+    let peers = ours.iter().filter_map(|link| link.parent);
+    let tables: Vec<u32> = children.iter().copied().chain(peers).map(table).collect();
+    let mut rules = pod.rules().map_err(fail)?;
+    // The devices may be gone already, after a call that failed or with the host's ends.
+    let remembered = |rule: &Rule| record.is_some_and(|record| record.addresses.contains(&rule.from));
+    rules.retain(|rule| tables.contains(&rule.table) || remembered(rule));
+    for rule in &rules {
+        pod.delete_rule(rule).map_err(fail)?;
+    }
+    pod.delete(&children).map_err(fail)
+}
+
+/// Ends the host's answers for the addresses, before the routes to them vanish with the devices.
+fn clear_proxies(host: &mut Net, ours: &[Link], record: Option<&Record>) -> Result<(), Error> {
+    let fail = |error| Error::network("cannot clear proxy entries", &error);
+    let proxies = host.proxies().map_err(fail)?;
+    if proxies.is_empty() {
+        return Ok(());
+    }
+    let routes = host.routes().map_err(fail)?;
+    let to_us = |ip: IpAddr| routes.iter().find(|route| route.dst == ip.into()).map(|route| route.index);
+    let is_ours = |index: u32| ours.iter().any(|link| link.index == index);
+    for (device, ip) in proxies {
+        // An address of the record may by now be another pod's: its route says so.
+        let remembered = record.is_some_and(|record| record.addresses.contains(&ip));
+        if is_ours(device) || to_us(ip).map_or(remembered, is_ours) {
+            host.delete_proxy(device, ip).map_err(fail)?;
+        }
+    }
+    Ok(())
+}

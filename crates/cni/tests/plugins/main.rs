@@ -1,0 +1,9 @@
+//! The plugins on a small network of namespaces, with real packets. Needs root.
+
+mod delegated;
+mod faults;
+mod lab;
+mod lifecycle;
+mod reach;
+mod shared;
+mod traffic;
