@@ -42,6 +42,11 @@ impl Space {
         let ns = Netns::make().unwrap();
         let mut net = Net::open(&ns, None).unwrap();
         net.set_up(1).unwrap();
+        ns.within(|| {
+            // A node's own addresses were checked for duplicates long ago.
+            let _ = fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0");
+        })
+        .unwrap();
         // Bridged frames pass by the packet filter of the machine, whatever modules it has loaded.
         ns.within(|| {
             for family in ["ip", "ip6", "arp"] {
@@ -94,7 +99,8 @@ impl Space {
 pub(crate) struct Lab {
     pub(crate) hosts: [Space; 2],
     pub(crate) gateway: Space,
-    pub(crate) switch: Space,
+    /// Only kept alive.
+    _switch: Space,
     pub(crate) dir: PathBuf,
 }
 
@@ -136,7 +142,7 @@ impl Lab {
         let mut gateway = plug(&mut switch, 1);
         gateway.net.add_address(1, "192.0.2.1/32".parse().unwrap(), true).unwrap();
         let hosts = [plug(&mut switch, 11), plug(&mut switch, 12)];
-        Lab { hosts, gateway, switch, dir }
+        Lab { hosts, gateway, _switch: switch, dir }
     }
 
     /// Configuration of a network, with more members.

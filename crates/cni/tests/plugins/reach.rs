@@ -23,6 +23,15 @@ fn add(lab: &Lab, host: usize, plugin: &str, more: &Value, ips: &[String]) -> (S
     (pod, call, result)
 }
 
+/// First packets are answered within 50 ms: nobody waits for a proxy, a cache, or a repetition (a second at least). One
+/// on a busy machine may take longer.
+#[track_caller]
+fn at_once(mut times: Vec<Duration>) {
+    times.sort();
+    assert!(times[times.len() / 2] < Duration::from_millis(50), "{times:?}");
+    assert!(times[times.len() - 1] < Duration::from_millis(700), "{times:?}");
+}
+
 /// Two pods on one host and one on the other, each with `count` addresses: ping and TCP between all, to the gateway and
 /// beyond it; then everything is taken away.
 fn matrix(plugin: &str, more: &Value, count: usize) {
@@ -30,17 +39,17 @@ fn matrix(plugin: &str, more: &Value, count: usize) {
     let before = if plugin == UNDERLAY { Some([lab.hosts[0].state(), lab.hosts[1].state()]) } else { None };
     let sets = [ips(20, count), ips(40, count), ips(60, count)];
     let pods: Vec<_> = [0, 0, 1].into_iter().zip(&sets).map(|(host, set)| add(&lab, host, plugin, more, set)).collect();
+    let mut first = Vec::new();
     for ((pod, ..), own) in pods.iter().zip(&sets) {
         for ip in own {
-            // The first packet after ADD is answered within 50 ms: nobody waits for a proxy or for a cache.
-            let first = ping(&pod.ns, ip, "10.0.0.1");
-            assert!(first < Duration::from_millis(250), "{ip}: {first:?}");
-            ping(&lab.gateway.ns, "10.0.0.1", ip);
+            first.push(ping(&pod.ns, ip, "10.0.0.1"));
+            first.push(ping(&lab.gateway.ns, "10.0.0.1", ip));
         }
-        ping(&pod.ns, &own[0], "192.0.2.1");
+        first.push(ping(&pod.ns, &own[0], "192.0.2.1"));
         let server = serve(&lab.gateway.ns, "192.0.2.1");
         talk(&pod.ns, &own[0], server);
     }
+    at_once(first);
     for (at, own) in sets.iter().enumerate() {
         let last = own.last().unwrap();
         let servers = [serve(&pods[at].0.ns, &own[0]), serve(&pods[at].0.ns, last)];
@@ -138,6 +147,7 @@ fn an_address_that_moves_answers_at_once() {
     if !root() {
         return;
     }
+    let mut gaps = Vec::new();
     for (plugin, more) in [
         (UNDERLAY, json!({})),
         (UNDERLAY, json!({ "gratuitous_arp_request": true })),
@@ -151,10 +161,10 @@ fn an_address_that_moves_answers_at_once() {
             ping(&lab.gateway.ns, gateway, ip);
             call.del(&lab.hosts[0]);
             let _pod = add(&lab, 1, plugin, &more, &[ip.to_owned()]);
-            let gap = ping(&lab.gateway.ns, gateway, ip);
-            assert!(gap < Duration::from_millis(250), "{plugin} {more} {ip}: {gap:?}");
+            gaps.push(ping(&lab.gateway.ns, gateway, ip));
         }
     }
+    at_once(gaps);
 }
 
 /// Row 51: packets are as large as the underlay allows unless the configuration says otherwise.
