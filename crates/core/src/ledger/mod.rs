@@ -12,7 +12,7 @@
 //! | --- | --- |
 //! | `ids`, `record`, `view`, `verdict` | the types that cross the border |
 //! | `space` | free addresses and node classes |
-//! | `entry`, `table` | owned addresses, their indexes and counters |
+//! | `entry`, `table`, `by_addr` | owned addresses, their indexes and counters |
 //! | `cluster`, `pods` | what is known of workloads, nodes, pools and pods |
 //! | `decide` | policy support, limits (rules 12, 17, 18), choice of addresses |
 //! | `filter`, `bind` | the scheduler's calls |
@@ -25,6 +25,7 @@
 //! | `invariants` | everything recomputed from scratch, for tests |
 
 mod bind;
+mod by_addr;
 mod cluster;
 mod decide;
 mod entry;

@@ -1,10 +1,11 @@
 //! The addresses that have an owner, with every index and counter that a decision needs. All changes of a claim go
 //! through [`Table::set`], which is why the indexes are exact.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU32;
 
+use super::by_addr::ByAddr;
 use super::entry::{Claim, Entry, Slot, Sym, WorkloadIx};
 use super::ids::{Str, Time, Uid};
 use super::record::State;
@@ -94,10 +95,10 @@ impl Counts {
 pub(super) struct Table {
     slots: Vec<Option<Entry>>,
     vacant: Vec<Slot>,
-    by_addr: BTreeMap<Addr, Slot>,
-    by_uid: BTreeSet<(u64, Slot)>,
-    by_pod_name: BTreeSet<(u64, Slot)>,
-    by_workload: BTreeSet<(WorkloadIx, Slot)>,
+    by_addr: ByAddr,
+    by_uid: BTreeSet<(Hash32, Slot)>,
+    /// By workload and, within it, by the pod name (0 where there is none).
+    by_workload: BTreeSet<(WorkloadIx, Hash32, Slot)>,
     /// Kept for any pod of a workload: by pool of the topology, oldest first.
     kept_for_workload: BTreeSet<(WorkloadIx, u32, Time, Slot)>,
     /// Kept for any pod of a named pool: by pool of the topology, oldest first.
@@ -108,15 +109,23 @@ pub(super) struct Table {
     states: [usize; 4],
 }
 
-fn hash(value: impl Hash) -> u64 {
+/// What an index keeps in place of a long key; whoever looks up compares the key itself. 32 bits: few collide, and memory
+/// is per address.
+type Hash32 = u32;
+
+fn hash(value: impl Hash) -> Hash32 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
-    hasher.finish()
+    hasher.finish() as Hash32
+}
+
+fn name_hash(claim: &Claim) -> Hash32 {
+    claim.pod_name.as_deref().map_or(0, hash)
 }
 
 impl Table {
     pub(super) fn slot(&self, addr: Addr) -> Option<Slot> {
-        self.by_addr.get(&addr).copied()
+        self.by_addr.get(addr)
     }
 
     pub(super) fn get(&self, addr: Addr) -> Option<&Entry> {
@@ -155,7 +164,7 @@ impl Table {
     pub(super) fn vacate(&mut self, slot: Slot) {
         if let Some(entry) = self.slots[slot as usize].take() {
             debug_assert!(entry.claim.is_none(), "an entry with a claim is never dropped");
-            self.by_addr.remove(&entry.addr);
+            self.by_addr.remove(entry.addr);
             self.vacant.push(slot);
         }
     }
@@ -205,14 +214,11 @@ impl Table {
             put(&mut self.by_uid, (hash(uid), slot), insert);
         }
         if let Some(workload) = claim.workload {
-            put(&mut self.by_workload, (workload, slot), insert);
+            put(&mut self.by_workload, (workload, name_hash(claim), slot), insert);
             let counts = self.of_workload.entry(workload).or_default();
             count(counts);
             if *counts == Counts::default() {
                 self.of_workload.remove(&workload);
-            }
-            if let Some(name) = &claim.pod_name {
-                put(&mut self.by_pod_name, (hash((workload, &**name)), slot), insert);
             }
             if claim.any_pod {
                 put(&mut self.kept_for_workload, (workload, net, claim.updated_at, slot), insert);
@@ -241,14 +247,15 @@ impl Table {
 
     /// Addresses kept for, or had by, a pod of this name.
     pub(super) fn slots_named(&self, workload: WorkloadIx, pod: &str) -> Vec<Slot> {
-        let key = hash((workload, pod));
-        let found = self.by_pod_name.range((key, 0)..=(key, Slot::MAX)).map(|&(_, slot)| slot);
+        let key = hash(pod);
+        let found = self.by_workload.range((workload, key, 0)..=(workload, key, Slot::MAX)).map(|&(_, _, slot)| slot);
         let same = |claim: &Claim| claim.workload == Some(workload) && claim.pod_name.as_deref() == Some(pod);
         found.filter(|&slot| self.at(slot).claim.as_ref().is_some_and(same)).collect()
     }
 
     pub(super) fn slots_of_workload(&self, workload: WorkloadIx) -> impl DoubleEndedIterator<Item = Slot> + '_ {
-        self.by_workload.range((workload, 0)..=(workload, Slot::MAX)).map(|&(_, slot)| slot)
+        let all = (workload, 0, 0)..=(workload, Hash32::MAX, Slot::MAX);
+        self.by_workload.range(all).map(|&(_, _, slot)| slot)
     }
 
     /// Kept for any pod of the workload in one pool of the topology, the newest first.
@@ -298,12 +305,12 @@ impl Table {
 
     /// All entries by address.
     pub(super) fn entries(&self) -> impl Iterator<Item = (Slot, &Entry)> + '_ {
-        self.by_addr.values().map(|&slot| (slot, self.at(slot)))
+        self.by_addr.from(Addr::V4_MIN).map(|slot| (slot, self.at(slot)))
     }
 
     /// Entries from `addr` on.
     pub(super) fn entries_from(&self, addr: Addr) -> impl Iterator<Item = &Entry> + '_ {
-        self.by_addr.range(addr..).map(|(_, &slot)| self.at(slot))
+        self.by_addr.from(addr).map(|slot| self.at(slot))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -325,8 +332,7 @@ impl Table {
         assert_eq!(entries, self.slots.iter().flatten().count(), "entries outside of the index");
         assert_eq!(uids, self.by_uid.len(), "index by pod uid");
         assert_eq!(fresh.by_uid, self.by_uid, "index by pod uid");
-        assert_eq!(fresh.by_pod_name, self.by_pod_name, "index by pod name");
-        assert_eq!(fresh.by_workload, self.by_workload, "index by workload");
+        assert_eq!(fresh.by_workload, self.by_workload, "index by workload and pod name");
         assert_eq!(fresh.kept_for_workload, self.kept_for_workload, "reserved by workload");
         assert_eq!(fresh.kept_for_pool, self.kept_for_pool, "reserved by pool");
         assert_eq!(fresh.quarantined, self.quarantined, "quarantined");
