@@ -78,6 +78,40 @@ pub async fn row_03_a_late_delete_event_of_an_old_pod_frees_nothing_of_the_new_o
     c.settled().await
 }
 
+/// Row 4: a standby replays nothing when it takes over: who was recreated meanwhile keeps what it has.
+pub async fn row_04_a_standby_replays_nothing_when_it_takes_over(lab: Lab) -> Result<()> {
+    let times =
+        ["--leader-elect-lease-duration=2s", "--leader-elect-renew-deadline=1s", "--leader-elect-retry-period=100ms"];
+    let setup = times.into_iter().fold(Setup::one_rack(2, 6).flag("--leader-elect=true"), Setup::flag);
+    let c = lab.cluster(setup).await?;
+    let (db, pod) = (Workload::stateful_set("db").replicas(2).immutable(), Workload::pod("p"));
+    c.apply(&db).await?;
+    c.apply(&pod).await?;
+    let before = c.up(&db).await?;
+    let ip = c.ip(&pod).await?;
+    c.backend().stop_ipam().await?;
+    let leases: kube::Api<k8s_openapi::api::coordination::v1::Lease> = kube::Api::namespaced(c.client(), "kube-system");
+    let other = json!({"spec": {"holderIdentity": "another-replica", "leaseDurationSeconds": 3600, "renewTime": "2100-01-01T00:00:00.000000Z"}});
+    leases.patch("galaxy-ipam", &Default::default(), &kube::api::Patch::Merge(other)).await?;
+    c.backend().start_ipam(false).await?;
+    // It sees these deletions as a standby and must not act on them, now or later.
+    c.delete_pod("db-0").await?;
+    c.delete_pod("p").await?;
+    c.until("the successor waits", |seen| {
+        seen.pod("p").is_none() && seen.pod("db-0").is_some_and(|it| it.uid != before[0].uid)
+    })
+    .await?;
+    ensure!(c.get("/readyz").await?.status == 503 && c.get("/healthy").await?.status == 200);
+    ensure!(!c.see().await?.is_free(&ip), "a standby released an address");
+    leases.delete("galaxy-ipam", &Default::default()).await?;
+    c.free(&ip).await?;
+    let after = c.up(&db).await?;
+    ensure!(after[0].ips == before[0].ips && after[1].uid == before[1].uid);
+    c.sweep().await?;
+    ensure!(c.see().await?.addresses.len() == 2);
+    c.settled().await
+}
+
 /// Row 5: two equal lists get two addresses, each named once.
 pub async fn row_05_overlapping_lists_get_distinct_addresses(lab: Lab) -> Result<()> {
     let c = lab.cluster(Setup::one_rack(1, 5)).await?;

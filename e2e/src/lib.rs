@@ -9,8 +9,10 @@ pub mod cluster;
 pub mod defects;
 pub mod list;
 pub mod promises;
+pub mod races;
 pub mod sandbox;
 pub mod setup;
+pub mod storm;
 pub mod workload;
 
 pub use cluster::{Cluster, Lab, Reply, Seen, SeenPod};

@@ -174,6 +174,7 @@ macro_rules! scenarios {
             row_01_a_configuration_change_deletes_no_floating_ip
             row_02_a_configuration_change_in_the_middle_loses_nothing
             row_03_a_late_delete_event_of_an_old_pod_frees_nothing_of_the_new_one
+            row_04_a_standby_replays_nothing_when_it_takes_over
             row_05_overlapping_lists_get_distinct_addresses
             row_06_a_huge_range_costs_little_and_ends
             row_07_a_kind_that_cannot_be_watched_fails_only_its_own_pods

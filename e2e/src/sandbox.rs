@@ -20,7 +20,7 @@ use galaxy_sandbox::{
     cluster::{self, SandboxCluster},
     controllers::{ControllersConfig, CustomWorkload},
     nodes::NodeSpec,
-    scheduler::ExtenderConfig,
+    scheduler::{ExtenderConfig, SchedulerConfig},
 };
 use jiff::Timestamp;
 use kube::Client;
@@ -37,6 +37,8 @@ use crate::{
 const SPEED: u32 = 20;
 /// How often its time moves. It does not move while the machine is too busy to get here, so nothing times out for that.
 const TICK: Duration = Duration::from_millis(5);
+/// Longer than any scenario lives.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Real time that a condition may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -100,6 +102,8 @@ impl Sandbox {
             clock: clock.clone(),
             nodes: nodes.collect::<Result<_>>()?,
             controllers: ControllersConfig { custom: custom_kinds(), ..ControllersConfig::default() },
+            // Who is not woken sleeps on: nothing but an event brings a refused pod back.
+            scheduler: SchedulerConfig { pod_max_in_unschedulable: NEVER, ..SchedulerConfig::default() },
             ..cluster::Options::default()
         };
         let cluster = SandboxCluster::start(options).await?;

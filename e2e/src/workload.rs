@@ -218,6 +218,16 @@ impl Workload {
         self.replicas.unwrap_or(1) as usize
     }
 
+    /// Whether its pods name a pool.
+    pub fn has_pool(&self) -> bool {
+        self.pod_annotations.contains_key(POOL_ANNOTATION)
+    }
+
+    /// Whether its pods name ranges.
+    pub fn has_ranges(&self) -> bool {
+        self.pod_annotations.contains_key(ARGS_ANNOTATION)
+    }
+
     /// Sets the replicas that [`Workload::wanted`] tells.
     pub(crate) fn set_replicas(&mut self, replicas: u32) {
         self.replicas = Some(replicas);

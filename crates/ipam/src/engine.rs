@@ -112,11 +112,20 @@ impl Engine {
         self.deadline.subscribe()
     }
 
-    /// Feeds a pod as the watch or a read shows it. Pods that want no floating address are not kept; false then.
-    pub(crate) fn pod_observed(&self, pod: &WirePod) -> bool {
+    /// Feeds a pod as the watch shows it. Pods that want no floating address are not kept.
+    pub(crate) fn pod_observed(&self, pod: &WirePod) {
         if pod.wants_floating_ip {
             let view = convert::pod_view(pod);
             self.with(|ledger, now| ledger.pod_observed(now, view));
+            self.learn(pod);
+        }
+    }
+
+    /// Feeds a pod as a quorum read shows it; false if it wants no floating address.
+    pub(crate) fn pod_read(&self, pod: &WirePod) -> bool {
+        if pod.wants_floating_ip {
+            let view = convert::pod_view(pod);
+            self.with(|ledger, now| ledger.pod_read(now, &view));
             self.learn(pod);
         }
         pod.wants_floating_ip

@@ -62,15 +62,13 @@ impl Reader {
         let this = pod.uid.is_empty() || convert::uid(&object.meta) == pod.uid;
         let unreadable = object.item.is_err();
         if let Some(found) = object.item("Pod") {
-            let wants = self.engine.pod_observed(&found);
+            let wants = self.engine.pod_read(&found);
             // A pod of the name that wants no address is not the one an old record means.
             if this && (wants || !pod.uid.is_empty()) {
-                self.engine.with(|ledger, now| ledger.pod_alive(now, &pod.uid));
                 return Ok(Found::This(Box::new(found)));
             }
         }
         if this && unreadable {
-            self.engine.with(|ledger, now| ledger.pod_alive(now, &pod.uid));
             return Ok(Found::Unreadable);
         }
         self.gone(pod);

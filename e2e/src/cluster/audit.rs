@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures::StreamExt;
@@ -15,6 +16,9 @@ use kube::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::seen::SeenPod;
+
+/// The pause after a failed watch.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// What was observed so far.
 #[derive(Default)]
@@ -37,8 +41,8 @@ pub(super) struct Audit {
 impl Audit {
     pub(super) fn start(client: Client) -> Self {
         let book = Arc::new(Mutex::new(Book::default()));
-        let pods = watch(Api::<Pod>::all(client.clone()), book.clone(), Book::pod);
-        let addresses = watch(Api::<FloatingIP>::all(client), book.clone(), Book::address);
+        let pods = watch(Api::<Pod>::all(client.clone()), book.clone(), Book::pod, |book| book.alive.clear());
+        let addresses = watch(Api::<FloatingIP>::all(client), book.clone(), Book::address, |book| book.bound.clear());
         Self { book, _tasks: [pods, addresses] }
     }
 
@@ -57,18 +61,29 @@ impl Audit {
     }
 }
 
-fn watch<K>(api: Api<K>, book: Arc<Mutex<Book>>, learn: fn(&mut Book, &K, bool)) -> AbortOnDropHandle<()>
+fn watch<K>(
+    api: Api<K>,
+    book: Arc<Mutex<Book>>,
+    learn: fn(&mut Book, &K, bool),
+    forget: fn(&mut Book),
+) -> AbortOnDropHandle<()>
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
 {
     AbortOnDropHandle::new(tokio::spawn(async move {
         let mut events = Box::pin(watcher(api, watcher::Config::default()));
         while let Some(event) = events.next().await {
+            if event.is_err() {
+                // The watcher tries again by itself, at once.
+                tokio::time::sleep(RETRY).await;
+            }
             let mut book = book.lock().unwrap_or_else(PoisonError::into_inner);
             match event {
                 Ok(Event::Apply(object) | Event::InitApply(object)) => learn(&mut book, &object, true),
                 Ok(Event::Delete(object)) => learn(&mut book, &object, false),
-                Ok(Event::Init | Event::InitDone) | Err(_) => {}
+                // What went away before a list is not told any more.
+                Ok(Event::Init) => forget(&mut book),
+                Ok(Event::InitDone) | Err(_) => {}
             }
         }
     }))

@@ -43,7 +43,10 @@ impl Lab {
     pub async fn cluster(&self, setup: Setup) -> Result<Cluster> {
         let backend = self.0.start(setup).await?;
         let audit = Audit::start(backend.client());
-        Ok(Cluster { client: backend.client(), http: Http::default(), audit, backend })
+        let cluster = Cluster { client: backend.client(), http: Http::default(), audit, backend };
+        // A galaxy-ipam that is not ready may not have made its definitions yet.
+        cluster.poll("FloatingIPs are served", || async { Ok(cluster.see().await.ok()) }).await?;
+        Ok(cluster)
     }
 }
 

@@ -133,8 +133,11 @@ pub async fn pods_are_served_as_soon_as_there_is_a_configuration(lab: Lab) -> Re
         seen.of(&web).iter().any(|pod| pod.scheduled.as_ref().is_some_and(|it| it.status == "False"))
     })
     .await?;
-    let ready = c.get("/readyz").await?;
-    ensure!(ready.status == 503 && ready.body.contains("floatingip-config"), "{ready:?}");
+    c.poll("readiness names what is missing", || async {
+        let ready = c.get("/readyz").await?;
+        Ok((ready.status == 503 && ready.body.contains("floatingip-config")).then_some(()))
+    })
+    .await?;
     ensure!(c.get("/healthy").await?.body == "ok");
     c.configure_text(Some("[{\"gateway\":\"x\"}]")).await?;
     c.event("ConfigMap", "floatingip-config", "ConfigurationRefused").await?;

@@ -107,12 +107,14 @@ pub async fn a_woken_pod_that_does_not_come_forfeits_its_turn(lab: Lab) -> Resul
 /// Nobody waits: nothing is written about pods.
 pub async fn nobody_waiting_costs_nothing(lab: Lab) -> Result<()> {
     let c = lab.cluster(Setup::one_rack(2, 10)).await?;
-    let web = Workload::deployment("web").replicas(4).immutable();
-    c.apply(&web).await?;
-    for pod in c.up(&web).await? {
-        c.delete_pod(&pod.name).await?;
+    let (web, db) = (Workload::deployment("web").replicas(3), Workload::stateful_set("db").replicas(3).immutable());
+    for workload in [&web, &db] {
+        c.apply(workload).await?;
+        for pod in c.up(workload).await? {
+            c.delete_pod(&pod.name).await?;
+        }
+        c.up(workload).await?;
     }
-    c.up(&web).await?;
     c.sweep().await?;
     let calls = c.server()?.calls();
     for resource in ["pods", "pods/status"] {

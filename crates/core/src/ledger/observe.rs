@@ -134,6 +134,11 @@ impl Ledger {
         }
     }
 
+    /// Takes a pod as a quorum read shows it. The sweep goes on asking for it until a watch has shown it too.
+    pub fn pod_read(&mut self, now: Time, view: &PodView) {
+        self.meet(now, view);
+    }
+
     /// Finds the pod's workload by its controllers, as soon as they are known.
     fn resolve(&mut self, now: Time, uid: &Uid) {
         let Some(pod) = self.pods.get(uid) else { return };
