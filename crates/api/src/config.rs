@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     names,
-    wire::{self, from_members, shorten},
+    wire::{self, NullableList, error_text, from_members, shorten},
 };
 
 /// Why a configuration was refused. Nothing of a refused document is used.
@@ -20,8 +20,8 @@ pub enum ConfigError {
     /// `null` or `[]`. Nobody means to take every address out of use by that.
     #[error("floatingips is {0}; it must be a JSON array of at least one pool")]
     NoPools(&'static str),
-    /// Not the JSON expected.
-    #[error("floatingips: {0}")]
+    /// Not the JSON expected; the text begins with the position of the pool, or with a colon.
+    #[error("floatingips{0}")]
     Json(String),
     /// The `--config` file is not the JSON expected.
     #[error("configuration file: {0}")]
@@ -54,12 +54,14 @@ pub fn parse_pools(json: &str) -> Result<Vec<PoolConfig>, ConfigError> {
     if json.trim().is_empty() {
         return Err(ConfigError::Empty);
     }
-    let pools: Option<Vec<Option<RawPool>>> =
-        serde_json::from_str(json).map_err(|error| ConfigError::Json(error.to_string()))?;
+    let pools: Option<NullableList<RawPool>> = serde_json::from_str(json).map_err(|error| {
+        let text = error_text(&error);
+        ConfigError::Json(if text.starts_with('[') { text } else { format!(": {text}") })
+    })?;
     match pools {
         None => Err(ConfigError::NoPools("null")),
-        Some(pools) if pools.is_empty() => Err(ConfigError::NoPools("[]")),
-        Some(pools) => check_pools(pools),
+        Some(NullableList(pools)) if pools.is_empty() => Err(ConfigError::NoPools("[]")),
+        Some(NullableList(pools)) => check_pools(pools),
     }
 }
 
@@ -200,7 +202,7 @@ impl FileConfig {
     /// # Errors
     /// See [`ConfigError`].
     pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
-        let RawFile(raw) = wire::from_slice(json).map_err(|error| ConfigError::File(error.to_string()))?;
+        let RawFile(raw) = wire::from_slice(json).map_err(|error| ConfigError::File(error_text(&error)))?;
         let mut config = FileConfig::default();
         if !raw.pools.is_empty() {
             config.pools = Some(check_pools(raw.pools)?);
@@ -235,7 +237,7 @@ struct RawPlugin {
 
 from_members!(<'de> RawFile { "schedule_plugin" => |file, plugin: RawPlugin| file.0 = plugin; });
 from_members!(<'de> RawPlugin {
-    "floatingips" => |plugin, pools: Vec<Option<RawPool>>| plugin.pools = pools;
+    "floatingips" => |plugin, pools: NullableList<RawPool>| plugin.pools = pools.0;
     "resyncInterval" => |plugin, minutes: i64| plugin.resync_interval = minutes;
     "configMapName" => |plugin, name: String| plugin.config_map_name = name;
     "configMapNamespace" => |plugin, namespace: String| plugin.config_map_namespace = namespace;

@@ -64,3 +64,18 @@ pub const LEADER_LOCK: &str = "galaxy-ipam";
 pub const OUT_OF_SERVICE_TAINT: &str = "node.kubernetes.io/out-of-service";
 /// Annotation by which the Deployment controller numbers its ReplicaSets.
 pub const REVISION_ANNOTATION: &str = "deployment.kubernetes.io/revision";
+
+/// Longest name of an object, in bytes.
+pub const MAX_NAME_BYTES: usize = 253;
+
+/// Whether an object may be called so: a lower-case DNS name of letters, digits, `-` and `.`.
+pub fn is_name(name: &str) -> bool {
+    let edge = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let label = |label: &str| {
+        let bytes = label.as_bytes();
+        bytes.first().is_some_and(edge)
+            && bytes.last().is_some_and(edge)
+            && bytes.iter().all(|byte| edge(byte) || *byte == b'-')
+    };
+    name.len() <= MAX_NAME_BYTES && name.split('.').all(label)
+}

@@ -52,6 +52,46 @@ impl<'de> Deserialize<'de> for Text<'de> {
     }
 }
 
+/// What an error of [`from_slice`] says. It may quote a value of any length: the middle of a long text is left out.
+pub fn error_text(error: &serde_json::Error) -> String {
+    const HEAD_BYTES: usize = 512;
+    const TAIL_BYTES: usize = 128;
+    let text = error.to_string();
+    if text.len() <= HEAD_BYTES + TAIL_BYTES {
+        return text;
+    }
+    let (head, tail) = (text.floor_char_boundary(HEAD_BYTES), text.ceil_char_boundary(text.len() - TAIL_BYTES));
+    format!("{}…{}", &text[..head], &text[tail..])
+}
+
+/// A list that may hold nulls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NullableList<T>(pub(crate) Vec<Option<T>>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for NullableList<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ListVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
+            type Value = NullableList<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut items = Vec::new();
+                for index in 0.. {
+                    match seq.next_element::<Option<T>>() {
+                        Ok(Some(item)) => items.push(item),
+                        Ok(None) => break,
+                        Err(e) => return Err(at(format_args!("[{index}]"), &e)),
+                    }
+                }
+                Ok(NullableList(items))
+            }
+        }
+        deserializer.deserialize_seq(ListVisitor(PhantomData))
+    }
+}
+
 /// A list that may be `null` and may hold nulls, which are skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct List<T>(pub(crate) Vec<T>);
@@ -64,26 +104,8 @@ impl<T> Default for List<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ListVisitor<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
-            type Value = List<T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut items = Vec::new();
-                for index in 0.. {
-                    match seq.next_element::<Option<T>>() {
-                        Ok(Some(Some(item))) => items.push(item),
-                        Ok(Some(None)) => {}
-                        Ok(None) => break,
-                        Err(e) => return Err(at(format_args!("[{index}]"), &e)),
-                    }
-                }
-                Ok(List(items))
-            }
-        }
-        deserializer.deserialize_seq(ListVisitor(PhantomData))
+        let NullableList(items) = NullableList::deserialize(deserializer)?;
+        Ok(List(items.into_iter().flatten().collect()))
     }
 }
 

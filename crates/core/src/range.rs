@@ -169,7 +169,7 @@ fn parse_end(range: &str, part: &str) -> Result<IpAddr, RangeError> {
 }
 
 /// A user's text as far as an error repeats it: a huge annotation must not make a huge message.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     const MAX_CHARS: usize = 96;
     match text.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -6,5 +6,5 @@
 mod request;
 mod response;
 
-pub use request::{BindArgs, ExtenderArgs, MetaPod, MetaVictims, MissingMember, NodeItem, NodeView, PreemptArgs};
+pub use request::{BadMember, BindArgs, ExtenderArgs, MetaPod, MetaVictims, NodeItem, NodeView, PreemptArgs};
 pub use response::{BindResult, FilterResult, HostPriority, PreemptResult};

@@ -6,8 +6,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
+    names,
     pod::PodView,
-    wire::{List, Map, Text, from_members},
+    wire::{List, Map, Text, from_members, shorten},
 };
 
 /// Body of `filter` and `priority`.
@@ -35,6 +36,27 @@ from_members!(<'de> ExtenderArgs<'de> {
     "Nodes" => |args, nodes: NodeItems<'de>| args.nodes = Some(nodes.0);
     "NodeNames" => |args, names: List<Text<'de>>| args.node_names = Some(names.0.into_iter().map(|name| name.0).collect());
 });
+
+impl ExtenderArgs<'_> {
+    /// Takes the pod out, if it can be told from others.
+    ///
+    /// # Errors
+    /// There is none, or its name, namespace or uid is missing.
+    pub fn take_pod(&mut self) -> Result<PodView, BadMember> {
+        let pod = self.pod.take().ok_or(BadMember::Missing("Pod"))?;
+        let members = [
+            ("Pod.metadata.name", &pod.name),
+            ("Pod.metadata.namespace", &pod.namespace),
+            ("Pod.metadata.uid", &pod.uid),
+        ];
+        let missing = members.iter().find(|(_, value)| value.is_empty()).map(|(member, _)| *member);
+        match missing {
+            // Only who asks for an address has to be known again.
+            Some(member) if pod.wants_floating_ip => Err(BadMember::Missing(member)),
+            _ => Ok(pod),
+        }
+    }
+}
 
 /// `Nodes`, a `v1.NodeList`.
 #[derive(Default)]
@@ -115,28 +137,45 @@ from_members!(<'de> BindArgs {
 });
 
 impl BindArgs {
-    /// Checks that nothing is missing.
+    /// Checks that nothing is missing, and that names are names: they become parts of a URL.
     ///
     /// # Errors
-    /// The name of the first empty member.
-    pub fn validate(&self) -> Result<(), MissingMember> {
+    /// Which member is wrong, with its value.
+    pub fn validate(&self) -> Result<(), BadMember> {
         let members = [
             ("PodName", &self.pod_name),
             ("PodNamespace", &self.pod_namespace),
             ("PodUID", &self.pod_uid),
             ("Node", &self.node),
         ];
-        match members.into_iter().find(|(_, value)| value.is_empty()) {
-            Some((member, _)) => Err(MissingMember(member)),
-            None => Ok(()),
+        for (member, value) in members {
+            if value.is_empty() {
+                return Err(BadMember::Missing(member));
+            }
+            let fits = if member == "PodUID" { value.len() <= names::MAX_NAME_BYTES } else { names::is_name(value) };
+            if !fits {
+                return Err(BadMember::NoName { member, value: shorten(value).into_owned() });
+            }
         }
+        Ok(())
     }
 }
 
-/// A request lacks a member that it needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("bad request: {0} is missing or empty")]
-pub struct MissingMember(pub &'static str);
+/// A member of a request that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadMember {
+    /// It is needed.
+    #[error("bad request: {0} is missing or empty")]
+    Missing(&'static str),
+    /// It is not what an object is named.
+    #[error("bad request: {member} {value:?} is not the name of an object")]
+    NoName {
+        /// Which.
+        member: &'static str,
+        /// Start of its value.
+        value: String,
+    },
+}
 
 /// Body of `preempt`.
 #[derive(Debug, Clone, Default)]

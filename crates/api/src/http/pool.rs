@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::Envelope;
 use crate::{
+    names,
     pool::{BadSize, PoolSpec},
     wire::{from_members, shorten},
 };
@@ -42,14 +43,7 @@ impl PoolBody {
         if self.name.is_empty() {
             return Err(PoolSetError::NoName);
         }
-        let edge = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        let label = |label: &str| {
-            let bytes = label.as_bytes();
-            bytes.first().is_some_and(|byte| edge(*byte))
-                && bytes.last().is_some_and(|byte| edge(*byte))
-                && bytes.iter().all(|byte| edge(*byte) || *byte == b'-')
-        };
-        if self.name.len() > 253 || !self.name.split('.').all(label) {
+        if !names::is_name(&self.name) {
             return Err(PoolSetError::BadName(shorten(&self.name).into_owned()));
         }
         PoolSpec::from(self).limit()?;

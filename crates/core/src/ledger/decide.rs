@@ -13,6 +13,7 @@ use super::view::{KindStatus, WorkloadView};
 use crate::addr::Addr;
 use crate::matching::match_lists;
 use crate::policy::ReleasePolicy;
+use crate::range::shown;
 use crate::topology::PoolId;
 
 /// How the original's refusals begin.
@@ -106,11 +107,13 @@ impl Ledger {
         let ranges = view.ranges.as_ref().is_ok_and(|lists| !lists.is_empty());
         // The pods of a ReplicaSet end in random characters, whatever controls the ReplicaSet.
         let indexed = is_indexed(id, &view.name) && pod.replica_set.is_none();
+        // Who names a pool need not know that it implies a policy.
+        let origin = view.pool.as_deref().map_or_else(String::new, |pool| format!(" of pool {:?}", shown(pool)));
         let unsupported = |why: &str, way: &str| {
             Err(plain(
                 Reason::UnsupportedPolicy,
                 format!(
-                    "{NO_FIP_LEFT} release policy {} is not supported for pod {}/{}: {why}; {way}",
+                    "{NO_FIP_LEFT} release policy {}{origin} is not supported for pod {}/{}: {why}; {way}",
                     view.policy, view.namespace, view.name
                 ),
             ))

@@ -24,9 +24,12 @@ pub(super) async fn filter(State(Extender { engine, .. }): State<Extender>, body
             return *refusal;
         }
     };
-    let Some(pod) = args.pod.take() else {
-        done(metrics::FilterResult::Error);
-        return reply::json(&FilterResult::error("bad request: Pod is missing"));
+    let pod = match args.take_pod() {
+        Ok(pod) => pod,
+        Err(missing) => {
+            done(metrics::FilterResult::Error);
+            return reply::json(&FilterResult::error(missing.to_string()));
+        }
     };
     if !pod.wants_floating_ip {
         done(metrics::FilterResult::Unconcerned);

@@ -4,13 +4,15 @@ use axum::extract::Request;
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use galaxy_api::wire;
 use serde::{Deserialize, Serialize};
 use serde_json::ser::PrettyFormatter;
 
 /// Reads a request; one that is no JSON of the right shape is answered with 500 and plain text, as ever.
 pub(super) fn read<'a, T: Deserialize<'a> + Default>(body: &'a [u8]) -> Result<T, Box<Response>> {
-    galaxy_api::wire::from_slice(body).map_err(|error| {
-        Box::new((StatusCode::INTERNAL_SERVER_ERROR, format!("bad request: {error}\n")).into_response())
+    wire::from_slice(body).map_err(|error| {
+        let text = format!("bad request: {}\n", wire::error_text(&error));
+        Box::new((StatusCode::INTERNAL_SERVER_ERROR, text).into_response())
     })
 }
 

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use galaxy_api::http::Envelope;
+use galaxy_api::{http::Envelope, wire};
 use serde::{Deserialize, Serialize};
 use serde_json::ser::PrettyFormatter;
 
@@ -65,7 +65,7 @@ impl<S: Send + Sync, T: for<'de> Deserialize<'de> + Default> FromRequest<S> for 
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Err(Failure::bad_request("the body is empty; it must be a JSON object"));
         }
-        galaxy_api::wire::from_slice(&bytes).map(Body).map_err(Failure::bad_request)
+        wire::from_slice(&bytes).map(Body).map_err(|error| Failure::bad_request(wire::error_text(&error)))
     }
 }
 
