@@ -11,6 +11,7 @@ pub mod netlink;
 mod node;
 mod plugins;
 mod run;
+mod sdn;
 pub mod spec;
 mod state;
 mod sysctl;

@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    Node, Plugin, announce,
+    Node, Plugin, announce, sdn,
     spec::{Command, Error, NetConf, Request, Version, asked_version, code, version_reply},
 };
 
@@ -40,14 +40,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn answer(name: &str) -> Result<Value, (Version, Error)> {
     let first = |error| (Version::default(), error);
-    let plugin = Plugin::ALL.into_iter().find(|plugin| plugin.name() == name).ok_or_else(|| {
+    let plugin = Plugin::ALL.into_iter().find(|plugin| plugin.name() == name);
+    if plugin.is_none() && name != sdn::NAME {
         let names = Plugin::ALL.map(Plugin::name).join(", ");
-        first(Error::config(format!("there is no plugin {name:?}; install this program as one of {names}")))
-    })?;
-    let request = Request::from_env(
-        env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))),
-    );
-    let request = request.map_err(first)?;
+        let msg = format!("there is no plugin {name:?}; install this program as one of {}, {names}", sdn::NAME);
+        return Err(first(Error::config(msg)));
+    }
+    let env = env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+    let request = Request::from_env(env).map_err(first)?;
     let mut input = Vec::new();
     io::stdin()
         .lock()
@@ -58,6 +58,7 @@ fn answer(name: &str) -> Result<Value, (Version, Error)> {
     }
     let conf = NetConf::parse(&input)?;
     let fail = |error| (conf.version, error);
+    let Some(plugin) = plugin else { return sdn::call(&request, &conf, &input).map_err(fail) };
     let node = Node::here().map_err(|error| fail(Error::new(code::IO, format!("cannot open /proc: {error}"))))?;
     let node = node.with_announcer("/proc/self/exe".into());
     plugin.call(&node, &request, &conf).map_err(fail)

@@ -38,7 +38,7 @@ fn bridge(net: &mut Net, name: &str, like: &Link, done: &mut Vec<Undo>) -> Resul
         found = net.link(name).map_err(fail)?;
         if let Some(link) = &mut found {
             // A bridge follows the least of its ports, a pod's included, until it is told otherwise by a change.
-            for mtu in [like.mtu - 1, like.mtu] {
+            for mtu in [like.mtu.saturating_sub(1), like.mtu] {
                 net.set_mtu(link.index, mtu).map_err(fail)?;
             }
             link.mtu = like.mtu;

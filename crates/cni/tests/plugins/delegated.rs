@@ -20,6 +20,7 @@ ADD)
     : > "lease-$CNI_CONTAINERID"
     while read -r line; do echo "$line"; done < answer ;;
 DEL) rm -f "lease-$CNI_CONTAINERID" ;;
+GC) echo '{"code":4,"msg":"unknown CNI_COMMAND: GC"}'; exit 1 ;;
 STATUS | CHECK) if [ -e broken ]; then echo '{"code":50,"msg":"pool is empty"}'; exit 1; fi ;;
 esac
 "#;
@@ -126,4 +127,8 @@ fn errors_of_the_ipam_plugin_are_passed_on() {
     let error = call.run(&lab.hosts[0], "STATUS").unwrap_err();
     assert_eq!(error["code"], 50);
     assert!(error["msg"].as_str().unwrap().contains("pool is empty"), "{error}");
+    // An old one does not know GC, which is no failure of ours.
+    call.conf["cni.dev/valid-attachments"] = json!([]);
+    call.run(&lab.hosts[0], "GC").unwrap();
+    assert!(ipam.calls().iter().any(|call| call.starts_with("GC")));
 }
