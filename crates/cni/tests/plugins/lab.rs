@@ -27,7 +27,9 @@ pub(crate) fn root() -> bool {
     }
     let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
     let name = std::thread::current().name().unwrap_or_default().to_owned();
-    let _ = writeln!(io::stderr(), "SKIPPED {count} tests of galaxy-cni that need root, the last is {name}");
+    // In one piece: other tests write at the same time.
+    let line = format!("\nSKIPPED {count} tests of galaxy-cni that need root, the last is {name}\n");
+    let _ = io::stderr().write_all(line.as_bytes());
     false
 }
 
