@@ -20,6 +20,19 @@ fn of_class(name: &str, class: &str) -> Workload {
     Workload::pod(name).pod_spec("priorityClassName", &json!(class))
 }
 
+const FILTERS: &str = r#"galaxy_schedule_latency_count{func="filter"}"#;
+
+/// Waits until the scheduler has tried everybody it was going to try: for longer than its longest pause nobody came.
+async fn quiet(c: &Cluster) -> Result<()> {
+    loop {
+        let before = c.metric(FILTERS).await?;
+        c.clock()?.sleep(Duration::from_secs(12)).await;
+        if c.metric(FILTERS).await? == before {
+            return Ok(());
+        }
+    }
+}
+
 /// The pod says why it waits, in words for `kubectl describe pod`; once bound it says that it has what it waited for.
 pub async fn a_waiting_pod_says_why_and_is_served(lab: Lab) -> Result<()> {
     let c = lab.cluster(Setup::one_rack(2, 1)).await?;
@@ -66,6 +79,7 @@ pub async fn by_priority_then_by_age(lab: Lab) -> Result<()> {
     // One address more at a time, by the configuration: nothing that happens to pods brings them to the scheduler.
     let mut served = vec!["holder".to_owned()];
     for (round, next) in ["high-old", "high-young", "low-old", "low-young"].into_iter().enumerate() {
+        quiet(&c).await?;
         c.configure(&pools(2 + round)).await?;
         let new = c
             .wait(format!("somebody has address number {}", 2 + round), |seen| {
@@ -130,14 +144,13 @@ pub async fn the_condition_is_written_once_per_reason(lab: Lab) -> Result<()> {
     let pod = Workload::pod("p");
     c.apply(&pod).await?;
     c.waits("p", "NoAddress").await?;
-    let filters = r#"galaxy_schedule_latency_count{func="filter"}"#;
-    let before = c.metric(filters).await?.unwrap_or_default();
+    let before = c.metric(FILTERS).await?.unwrap_or_default();
     // Unrelated changes of the pod bring it back to the scheduler.
     for round in 0..3 {
         c.annotate_pod("p", &json!({"note": round.to_string(), "k8s.v1.cni.galaxy.io/args": ""})).await?;
         c.clock()?.advance(Duration::from_secs(12));
         c.poll("the pod came back", || async {
-            Ok((c.metric(filters).await?.unwrap_or_default() > before + f64::from(round)).then_some(()))
+            Ok((c.metric(FILTERS).await?.unwrap_or_default() > before + f64::from(round)).then_some(()))
         })
         .await?;
     }
@@ -153,15 +166,14 @@ pub async fn a_refused_pod_of_high_priority_does_not_spin(lab: Lab) -> Result<()
     let lesser = Workload::deployment("lesser").replicas(24);
     c.apply(&lesser).await?;
     c.up(&lesser).await?;
-    let filters = r#"galaxy_schedule_latency_count{func="filter"}"#;
-    let before = c.metric(filters).await?.unwrap_or_default();
+    let before = c.metric(FILTERS).await?.unwrap_or_default();
     let pod = of_class("important", "high");
     c.apply(&pod).await?;
     c.waits("important", "NoAddress").await?;
     let start = c.clock()?.now();
     c.poll("15 s have passed", || async { Ok((c.clock()?.since(start) >= Duration::from_secs(15)).then_some(())) })
         .await?;
-    let calls = c.metric(filters).await?.unwrap_or_default() - before;
+    let calls = c.metric(FILTERS).await?.unwrap_or_default() - before;
     ensure!(calls <= 3.0, "{calls} filter calls in 15 s");
     ensure!(c.see().await?.of(&lesser).iter().all(|pod| pod.is_up()), "a lesser pod was preempted in vain");
     c.settled().await
