@@ -13,7 +13,7 @@ use super::view::{KindStatus, WorkloadView};
 use crate::addr::Addr;
 use crate::matching::match_lists;
 use crate::policy::ReleasePolicy;
-use crate::range::shown;
+use crate::range::{IpRange, shown};
 use crate::topology::PoolId;
 
 /// How the original's refusals begin.
@@ -43,6 +43,9 @@ pub(super) struct Promises {
     addrs: HashSet<Addr>,
     fresh: BTreeMap<PoolId, u128>,
 }
+
+/// One range list, clipped to the pools, in the order written.
+type Clipped = Vec<(IpRange, PoolId)>;
 
 impl Promises {
     pub(super) fn is_empty(&self) -> bool {
@@ -453,8 +456,9 @@ impl Ledger {
         promises: &Promises,
     ) -> Result<Offer, Refusal> {
         let mut best: Option<(usize, Vec<Class>)> = None;
+        let lists = self.clipped_lists(pod);
         for &class in classes {
-            let Some(chosen) = self.choose_lists(pod, class, promises) else { continue };
+            let Some(chosen) = self.choose_lists(pod, class, &lists, promises) else { continue };
             let fresh = chosen.iter().filter(|&&addr| self.table.slot(addr).is_none()).count();
             match &mut best {
                 Some((least, served)) if *least == fresh => served.push(class),
@@ -466,15 +470,21 @@ impl Ledger {
         Ok(Offer { classes, reuse: None, limited })
     }
 
-    fn choose_lists(&self, pod: &Pod, class: Class, promises: &Promises) -> Option<Vec<Addr>> {
-        let lists = pod.view.ranges.as_ref().ok()?;
+    /// The pod's range lists, as far as there are pools: whatever else they name costs nothing from here on (rule 13).
+    fn clipped_lists(&self, pod: &Pod) -> Vec<Clipped> {
+        let lists = pod.view.ranges.iter().flatten();
+        lists.map(|ranges| ranges.iter().flat_map(|range| self.space.topology.clip(range)).collect()).collect()
+    }
+
+    fn choose_lists(&self, pod: &Pod, class: Class, lists: &[Clipped], promises: &Promises) -> Option<Vec<Addr>> {
         let named = self.kept_by_name(pod).unwrap_or_default();
         let own = self.table.slots_of(&pod.view.uid);
         let pools = self.space.pools_of(class);
         let candidates: Vec<Vec<(Addr, u8)>> = lists
             .iter()
             .map(|ranges| {
-                let within = |addr: Addr| ranges.iter().any(|r| r.contains(addr)) && self.space.routes(class, addr);
+                let within =
+                    |addr: Addr| ranges.iter().any(|(r, _)| r.contains(addr)) && self.space.routes(class, addr);
                 let mut found: Vec<(Addr, u8)> = Vec::new();
                 for (slots, cost) in [(&own, 0), (&named, 1)] {
                     found
@@ -497,7 +507,8 @@ impl Ledger {
     pub(super) fn choose(&self, pod: &Pod, class: Class) -> Result<Vec<Addr>, Refusal> {
         let none = Promises::default();
         if pod.view.ranges.as_ref().is_ok_and(|lists| !lists.is_empty()) {
-            return self.choose_lists(pod, class, &none).ok_or_else(|| self.no_address(pod));
+            let lists = self.clipped_lists(pod);
+            return self.choose_lists(pod, class, &lists, &none).ok_or_else(|| self.no_address(pod));
         }
         let routed = |slot: &Slot| self.space.routes(class, self.table.at(*slot).addr);
         let own = self.table.slots_of(&pod.view.uid);
@@ -543,7 +554,8 @@ impl Ledger {
         }
         let Some(&class) = offer.classes.first() else { return };
         if pod.view.ranges.as_ref().is_ok_and(|lists| !lists.is_empty()) {
-            promises.addrs.extend(self.choose_lists(pod, class, promises).into_iter().flatten());
+            let lists = self.clipped_lists(pod);
+            promises.addrs.extend(self.choose_lists(pod, class, &lists, promises).into_iter().flatten());
             return;
         }
         if self.kept_by_name(pod).is_ok_and(|kept| !kept.is_empty()) {

@@ -167,6 +167,8 @@ impl Ledger {
         }
         entry.object = None;
         entry.unknown = false;
+        // The label went with it.
+        entry.labelled = false;
         let keep = self.active
             && entry.claim.as_ref().is_some_and(|claim| {
                 claim.state == State::Bound && claim.pod_uid.as_ref().is_none_or(|uid| !self.pods.is_gone(uid))
@@ -195,18 +197,19 @@ impl Ledger {
         }
     }
 
-    /// The annotated address of a running pod that owns no object: adopted where the kubelet confirms it, withheld
-    /// otherwise (rule 4).
+    /// The annotated address of a bound pod that owns no object: adopted where the pod runs and the kubelet confirms it,
+    /// withheld otherwise (rule 4).
     pub(super) fn adopt(&mut self, now: Time, uid: &Uid) {
         if !self.active || !self.synced || self.generation == 0 {
             return;
         }
         let Some(pod) = self.pods.get(uid) else { return };
-        if pod.view.phase != Phase::Running || pod.view.node.is_none() {
+        if !pod.is_bound() {
             return;
         }
         let annotated: HashSet<Addr> = pod.view.annotated.iter().copied().map(Addr::from).collect();
-        let confirmed: HashSet<Addr> = pod.view.ips.iter().copied().map(Addr::from).collect();
+        let ips = pod.view.ips.iter().filter(|_| pod.view.phase == Phase::Running);
+        let confirmed: HashSet<Addr> = ips.copied().map(Addr::from).collect();
         let before: Vec<Addr> =
             self.disputed.iter().filter(|(_, pods)| pods.contains(uid)).map(|(&addr, _)| addr).collect();
         for addr in before.into_iter().filter(|addr| !annotated.contains(addr) || confirmed.contains(addr)) {

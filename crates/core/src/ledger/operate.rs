@@ -217,6 +217,7 @@ impl Ledger {
         let Some(stored) = found else {
             let entry = self.table.at_mut(slot);
             let had_object = entry.object.take().is_some();
+            entry.labelled = false;
             if had_object && matches!(entry.state(), Some(State::Reserved | State::Quarantined | State::Admin)) {
                 // Somebody deleted a reservation by hand: that is their right.
                 self.give_up(now, slot);
@@ -241,6 +242,15 @@ impl Ledger {
             let entry = self.table.at_mut(slot);
             entry.object = Some(stored.object);
             entry.stored_rev = entry.rev;
+            return;
+        }
+        if wanted.state == State::Admin {
+            // The admin has taken the label off: it is what it was before.
+            let owner = stored.record.pod_uid.clone();
+            self.accept(now, slot, stored);
+            if let Some(uid) = owner {
+                self.settle_stranger(now, &uid);
+            }
             return;
         }
         let known = self.table.at(slot).object.clone();

@@ -190,17 +190,12 @@ impl Space {
         self.topology.pool_of(addr).is_some_and(|pool| pools.binary_search(&pool).is_ok())
     }
 
-    /// Up to `limit` addresses of `ranges`, in the order written, that the pools can give now: (address, still cooling).
-    pub(super) fn candidates(&self, pools: &[PoolId], ranges: &[IpRange], limit: usize) -> Vec<(Addr, bool)> {
+    /// Up to `limit` addresses of `parts`, in their order, that the pools can give now: (address, still cooling).
+    pub(super) fn candidates(&self, pools: &[PoolId], parts: &[(IpRange, PoolId)], limit: usize) -> Vec<(Addr, bool)> {
+        let parts = || parts.iter().filter(|(_, pool)| pools.binary_search(pool).is_ok());
         let mut found: Vec<(Addr, bool)> = Vec::new();
-        let parts = || {
-            ranges
-                .iter()
-                .flat_map(|range| self.topology.clip(range))
-                .filter(|(_, pool)| pools.binary_search(pool).is_ok())
-        };
         for (part, pool) in parts() {
-            for addr in self.free[pool.index()].iter_in(&part).take(limit) {
+            for addr in self.free[pool.index()].iter_in(part).take(limit) {
                 if !found.iter().any(|&(known, _)| known == addr) {
                     found.push((addr, false));
                 }
@@ -209,6 +204,9 @@ impl Space {
                 found.truncate(limit);
                 return found;
             }
+        }
+        if self.cooling.is_empty() {
+            return found;
         }
         for (part, _) in parts() {
             let room = limit - found.len();
