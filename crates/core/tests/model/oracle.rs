@@ -67,9 +67,10 @@ impl Sim {
                     // Out of the configuration and without an object: nobody is given it.
                     continue;
                 }
-                let owned = info
-                    .as_ref()
-                    .is_some_and(|info| info.state == Some(State::Admin) || info.pod_uid.as_ref() == Some(&pod.uid));
+                // Without an object, and not yet confirmed by its kubelet, it is withheld.
+                let owned = info.as_ref().is_some_and(|info| {
+                    info.state == Some(State::Admin) || info.disputed || info.pod_uid.as_ref() == Some(&pod.uid)
+                });
                 assert!(owned, "{addr} of the live pod {} ({}) is said to be {info:?}", pod.name, pod.uid);
             }
         }
