@@ -170,51 +170,63 @@ macro_rules! scenarios {
             a_refused_pod_of_high_priority_does_not_spin
             two_writes_for_a_pod_and_one_for_its_release
         } }
-        $each! { defects = $crate::defects, "defects.rs" {
+        $each! { defects_configuration = $crate::defects::configuration, "defects/configuration.rs" {
             row_01_a_configuration_change_deletes_no_floating_ip
             row_02_a_configuration_change_in_the_middle_loses_nothing
+            row_22_overlapping_pools_are_refused_and_named
+            row_31_an_empty_value_is_no_configuration
+            row_33_ipv6_addresses_are_handed_out
+            row_34_vlan_and_pool_size_are_checked
+        } }
+        $each! { defects_ownership = $crate::defects::ownership, "defects/ownership.rs" {
             row_03_a_late_delete_event_of_an_old_pod_frees_nothing_of_the_new_one
             row_04_a_standby_replays_nothing_when_it_takes_over
+            row_10_a_running_pod_without_its_annotation_harms_nobody
+            row_27_the_uid_of_the_request_owns_the_address
+            row_28_objects_changed_by_hand_are_noticed
+            row_29_a_taken_address_is_passed_over
+            row_35_the_newest_reservation_is_known_after_a_restart
+            row_61_the_sweep_honours_the_label_reserved
+        } }
+        $each! { defects_ranges = $crate::defects::ranges, "defects/ranges.rs" {
             row_05_overlapping_lists_get_distinct_addresses
             row_06_a_huge_range_costs_little_and_ends
-            row_07_a_kind_that_cannot_be_watched_fails_only_its_own_pods
-            row_08_a_definition_in_version_v1_is_understood
-            row_09_every_address_of_a_pod_is_unassigned
-            row_10_a_running_pod_without_its_annotation_harms_nobody
-            row_11_a_reservation_elsewhere_does_not_pin_the_pod
-            row_12_a_reservation_does_not_confine_the_deployment
-            row_13_reservations_of_a_deployment_are_swept
             row_14_lists_without_a_common_node_are_refused
             row_15_lists_are_matched_not_served_first_come
+            row_36_unknown_members_of_the_annotation_stay
+        } }
+        $each! { defects_workloads = $crate::defects::workloads, "defects/workloads.rs" {
+            row_07_a_kind_that_cannot_be_watched_fails_only_its_own_pods
+            row_08_a_definition_in_version_v1_is_understood
+            row_13_reservations_of_a_deployment_are_swept
             row_16_the_replica_limit_is_exact_between_filter_and_bind
+            row_23_a_bare_replica_set_is_not_a_deployment
+            row_24_a_kind_of_another_group_is_its_own_workload
+            row_25_missing_replicas_free_nothing
+            row_26_the_controller_reference_counts
+            row_38_a_deployment_without_replicas_has_one
+        } }
+        $each! { defects_nodes = $crate::defects::nodes, "defects/nodes.rs" {
+            row_11_a_reservation_elsewhere_does_not_pin_the_pod
+            row_12_a_reservation_does_not_confine_the_deployment
             row_17_a_hanging_write_holds_up_nobody_else
             row_18_node_names_are_enough
             row_19_preempt_is_read_only
             row_20_a_node_that_changes_its_address_is_noticed
             row_21_a_node_in_several_subnets_uses_them_all
-            row_22_overlapping_pools_are_refused_and_named
-            row_23_a_bare_replica_set_is_not_a_deployment
-            row_24_a_kind_of_another_group_is_its_own_workload
-            row_25_missing_replicas_free_nothing
-            row_26_the_controller_reference_counts
-            row_27_the_uid_of_the_request_owns_the_address
-            row_28_objects_changed_by_hand_are_noticed
-            row_29_a_taken_address_is_passed_over
-            row_30_a_slow_provider_does_not_keep_the_scheduler_waiting
-            row_31_an_empty_value_is_no_configuration
             row_32_a_standby_is_healthy_and_not_ready
-            row_33_ipv6_addresses_are_handed_out
-            row_34_vlan_and_pool_size_are_checked
-            row_35_the_newest_reservation_is_known_after_a_restart
-            row_36_unknown_members_of_the_annotation_stay
+            row_62_bodies_without_a_pod_are_answered
+        } }
+        $each! { defects_cloud = $crate::defects::cloud, "defects/cloud.rs" {
+            row_09_every_address_of_a_pod_is_unassigned
+            row_30_a_slow_provider_does_not_keep_the_scheduler_waiting
             row_37_unassign_names_its_node
-            row_38_a_deployment_without_replicas_has_one
+        } }
+        $each! { defects_http_api = $crate::defects::http_api, "defects/http_api.rs" {
             row_40_release_honours_the_label_and_the_documented_default
             row_41_bare_pods_and_plural_kinds_work
             row_42_queries_are_exact_and_sorted_by_number
             row_43_a_satisfied_pool_is_reported_as_such
-            row_61_the_sweep_honours_the_label_reserved
-            row_62_bodies_without_a_pod_are_answered
         } }
     };
 }

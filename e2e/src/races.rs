@@ -100,7 +100,7 @@ pub async fn rule_02_releases_and_updates_of_unknown_outcome_are_read_back(lab: 
 
 /// Rule 3: a late event of an old pod changes nothing of a new one of its name.
 pub async fn rule_03_a_late_event_of_an_old_pod_changes_nothing_of_the_new_one(lab: Lab) -> Result<()> {
-    crate::defects::row_03_a_late_delete_event_of_an_old_pod_frees_nothing_of_the_new_one(lab).await
+    crate::defects::ownership::row_03_a_late_delete_event_of_an_old_pod_frees_nothing_of_the_new_one(lab).await
 }
 
 /// Rule 7: the answer to a Binding is lost; the pod is bound and has its address.
