@@ -29,6 +29,6 @@ pub use addr::{Addr, Family};
 pub use freeset::FreeSet;
 pub use key::{AppKind, FipKey};
 pub use matching::match_lists;
-pub use policy::ReleasePolicy;
+pub use policy::{ReleasePolicy, UnknownPolicy};
 pub use range::{IpRange, RangeError, RangeSet};
 pub use topology::{ClassId, Pool, PoolConfig, PoolId, Topology, TopologyError, Warning};

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::range::shown;
+
 /// Release policy of an address (numbers and words are wire format).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(u8)]
@@ -31,6 +33,14 @@ impl ReleasePolicy {
         }
     }
 
+    /// What [`ReleasePolicy::from_annotations`] took for the default although it says something else: worth a warning, for
+    /// an address may be freed that its user meant to keep. With a `pool` the word counts for nothing.
+    pub fn unknown_word(policy: Option<&str>, pool: Option<&str>) -> Option<UnknownPolicy> {
+        let word = policy.filter(|word| !word.is_empty())?;
+        let unknown = ReleasePolicy::from_annotations(policy, pool) == ReleasePolicy::Default;
+        unknown.then(|| UnknownPolicy { word: shown(word) })
+    }
+
     /// The policy with this number in objects and the HTTP API; none if there is no such policy.
     pub fn from_number(number: i64) -> Option<Self> {
         match number {
@@ -53,6 +63,23 @@ impl ReleasePolicy {
             ReleasePolicy::Immutable => "immutable",
             ReleasePolicy::Never => "never",
         }
+    }
+}
+
+/// A word in the release policy annotation that stands for no policy. Its display is a message for the pod's owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownPolicy {
+    /// The word, cut short if it is very long.
+    pub word: String,
+}
+
+impl fmt::Display for UnknownPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "release policy {:?} is none of \"\" (freed with the pod), \"immutable\" and \"never\": it counts as \"\"",
+            self.word
+        )
     }
 }
 
@@ -87,6 +114,27 @@ mod tests {
         ] {
             assert_eq!(ReleasePolicy::from_annotations(policy, pool), want, "{policy:?} {pool:?}");
         }
+    }
+
+    #[test]
+    fn a_word_that_is_no_policy_is_told() {
+        for (policy, pool, want) in [
+            (None, None, None),
+            (Some(""), None, None),
+            (Some("immutable"), None, None),
+            (Some("never"), None, None),
+            (Some("forever"), None, Some("forever")),
+            (Some("Never"), Some(""), Some("Never")),
+            (Some(" "), None, Some(" ")),
+            (Some("forever"), Some("blue"), None),
+        ] {
+            let unknown = ReleasePolicy::unknown_word(policy, pool);
+            assert_eq!(unknown.as_ref().map(|unknown| &*unknown.word), want, "{policy:?} {pool:?}");
+        }
+        let text = ReleasePolicy::unknown_word(Some("forever"), None).unwrap().to_string();
+        assert!(["\"forever\"", "\"\"", "\"immutable\"", "\"never\""].iter().all(|word| text.contains(word)), "{text}");
+        let huge = ReleasePolicy::unknown_word(Some(&"x".repeat(100_000)), None).unwrap();
+        assert!(huge.to_string().len() < 300);
     }
 
     #[test]
