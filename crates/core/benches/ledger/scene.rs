@@ -25,12 +25,12 @@ pub(crate) struct Scene {
     serial: u64,
 }
 
-/// A uid with its bits spread as a random one's are.
+/// A uid as the API server gives out: a UUID of version 4 with its bits spread as random ones are.
 pub(crate) fn uid(serial: u64) -> Uid {
     let high = serial.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let low = high.rotate_left(29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let (a, b, c) = (high >> 32, (high >> 16) & 0xffff, high & 0xffff);
-    Uid::from(format!("{a:08x}-{b:04x}-{c:04x}-{:04x}-{:012x}", low >> 48, low & 0xffff_ffff_ffff))
+    let (a, b, c) = (high >> 32, (high >> 16) & 0xffff, high & 0xfff);
+    Uid::from(format!("{a:08x}-{b:04x}-4{c:03x}-{:04x}-{:012x}", low >> 48, low & 0xffff_ffff_ffff))
 }
 
 /// Address `at` of a pool.

@@ -81,6 +81,7 @@ impl Ledger {
         let node = self.names.intern(node);
         let Some(pod) = self.pods.get(uid) else { return };
         let (name, policy, workload) = (pod.view.name.clone(), pod.view.policy, pod.workload);
+        let pod_name = self.short_name(workload, &name);
         let pool = pod.view.pool.clone().map(|pool| self.names.intern(&pool));
         let fresh_unit = !self.table.slots_of(uid).iter().any(|&slot| self.table.at(slot).is_of(uid));
         for &addr in addrs {
@@ -95,7 +96,7 @@ impl Ledger {
                 workload,
                 pool,
                 node: Some(node),
-                pod_name: Some((*name).into()),
+                pod_name: Some(pod_name.clone()),
                 pod_uid: Some(uid.clone()),
                 updated_at: now,
             };

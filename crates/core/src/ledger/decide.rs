@@ -331,7 +331,7 @@ impl Ledger {
             return Ok(Vec::new());
         }
         let mut kept = Vec::new();
-        for slot in self.table.slots_named(ix, &pod.view.name) {
+        for slot in self.table.slots_named(ix, &self.short_name(pod.workload, &pod.view.name)) {
             let Some(claim) = &self.table.at(slot).claim else { continue };
             match (&claim.state, &claim.pod_uid) {
                 (State::Reserved | State::Quarantined, _) => kept.push(slot),

@@ -1,9 +1,14 @@
 //! One address with an owner: what it shall be, what the API holds, and the operation under way between the two.
+//!
+//! There may be a million of them, so an entry has 128 bytes and points nowhere: names of nodes and pools, and workloads, are
+//! small numbers, a [`Uid`] and a [`PodName`] are kept in place.
 
 use std::num::NonZeroU32;
 
-use super::ids::{Time, Uid};
+use super::ids::Time;
+use super::pod_name::PodName;
 use super::record::{ObjectRef, State};
+use super::uid::Uid;
 use crate::addr::Addr;
 use crate::policy::ReleasePolicy;
 
@@ -13,8 +18,24 @@ pub(super) type Slot = u32;
 /// The pool of an address that the configuration does not have (rule 5).
 pub(super) const OUTSIDE: u32 = u32::MAX;
 
-/// Position of a workload in its table.
-pub(super) type WorkloadIx = u32;
+/// Position of a workload in its table, counted from 1 so that "none" needs no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct WorkloadIx(NonZeroU32);
+
+impl WorkloadIx {
+    pub(super) const MIN: WorkloadIx = WorkloadIx(NonZeroU32::MIN);
+    pub(super) const MAX: WorkloadIx = WorkloadIx(NonZeroU32::MAX);
+
+    /// Of the one at `index`, counted from 0.
+    pub(super) fn at(index: usize) -> Self {
+        WorkloadIx(NonZeroU32::MIN.saturating_add(index as u32))
+    }
+
+    /// Counted from 0.
+    pub(super) fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
 
 /// An interned name of a node or a pool: few, long-lived, and on every address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,7 +54,8 @@ pub(super) struct Claim {
     pub(super) workload: Option<WorkloadIx>,
     pub(super) pool: Option<Sym>,
     pub(super) node: Option<Sym>,
-    pub(super) pod_name: Option<Box<str>>,
+    /// Relative to the workload's name.
+    pub(super) pod_name: Option<PodName>,
     pub(super) pod_uid: Option<Uid>,
     pub(super) updated_at: Time,
 }
@@ -43,8 +65,8 @@ pub(super) struct Claim {
 pub(super) enum Flight {
     /// None.
     Idle,
-    /// Create or update of the claim at this revision.
-    Store(u32),
+    /// Create or update.
+    Store,
     /// Delete.
     Delete,
     /// Read from quorum.
@@ -69,10 +91,10 @@ pub(super) struct Entry {
     pub(super) assigned_for_certain: bool,
     /// It had an object at some time: freed, it is taken last for a while.
     pub(super) used: bool,
-    /// Bumped with every change of the claim.
-    pub(super) rev: u32,
-    /// Revision that the object holds.
-    pub(super) stored_rev: u32,
+    /// The object holds what the claim says.
+    pub(super) stored: bool,
+    /// The claim has changed since the operation under way was started.
+    pub(super) changed: bool,
     pub(super) ticket: u32,
     pub(super) flight: Flight,
     /// Nothing is decided before the object was read (rule 2).
@@ -100,8 +122,8 @@ impl Entry {
             assigned: None,
             assigned_for_certain: false,
             used: false,
-            rev: 0,
-            stored_rev: 0,
+            stored: false,
+            changed: false,
             ticket: 0,
             flight: Flight::Idle,
             unknown: false,
@@ -115,15 +137,30 @@ impl Entry {
 
     /// The object holds exactly what the claim says.
     pub(super) fn is_stored(&self) -> bool {
-        self.object.is_some() && self.flight == Flight::Idle && !self.unknown && self.rev == self.stored_rev
+        self.object.is_some() && self.flight == Flight::Idle && !self.unknown && self.stored
     }
 
     pub(super) fn state(&self) -> Option<State> {
         self.claim.as_ref().map(|claim| claim.state)
     }
 
+    /// The pod that has it, or had it while quarantined.
+    pub(super) fn pod_uid(&self) -> Option<&Uid> {
+        self.claim.as_ref()?.pod_uid.as_ref()
+    }
+
     /// Whether a pod has it under this uid.
     pub(super) fn is_of(&self, uid: &Uid) -> bool {
         self.claim.as_ref().is_some_and(|claim| claim.state == State::Bound && claim.pod_uid.as_ref() == Some(uid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_has_no_byte_too_many() {
+        assert_eq!((size_of::<Option<Claim>>(), size_of::<Option<Entry>>()), (64, 128));
     }
 }

@@ -1,7 +1,9 @@
-//! Names and identifiers the ledger works with.
+//! Names the ledger works with, and time.
 
 use std::fmt;
 use std::sync::Arc;
+
+pub use super::uid::Uid;
 
 /// A shared string: namespaces, names, kinds.
 pub type Str = Arc<str>;
@@ -21,83 +23,6 @@ impl Time {
     #[must_use]
     pub fn plus_micros(self, micros: i64) -> Self {
         Time(self.0.saturating_add(micros))
-    }
-}
-
-/// The uid of an object. A canonical UUID is kept in 16 bytes; anything else as it came.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Uid(Repr);
-
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Repr {
-    Uuid([u8; 16]),
-    Text(Box<str>),
-}
-
-const DASHES: [usize; 4] = [8, 13, 18, 23];
-
-impl Uid {
-    /// True for the empty uid.
-    pub fn is_empty(&self) -> bool {
-        matches!(&self.0, Repr::Text(text) if text.is_empty())
-    }
-}
-
-fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
-    let bytes = text.as_bytes();
-    if bytes.len() != 36 || DASHES.iter().any(|&at| bytes[at] != b'-') {
-        return None;
-    }
-    let mut out = [0; 16];
-    let mut nibble = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        if DASHES.contains(&at) {
-            continue;
-        }
-        // Only lower case, so that the text that comes back is the text that went in.
-        let value = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            _ => return None,
-        };
-        out[nibble / 2] |= value << (4 * (1 - nibble % 2));
-        nibble += 1;
-    }
-    Some(out)
-}
-
-impl From<&str> for Uid {
-    fn from(text: &str) -> Self {
-        Uid(uuid_bytes(text).map_or_else(|| Repr::Text(text.into()), Repr::Uuid))
-    }
-}
-
-impl From<String> for Uid {
-    fn from(text: String) -> Self {
-        Uid::from(text.as_str())
-    }
-}
-
-impl fmt::Display for Uid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Repr::Text(text) => f.write_str(text),
-            Repr::Uuid(bytes) => {
-                for (at, byte) in bytes.iter().enumerate() {
-                    if matches!(at, 4 | 6 | 8 | 10) {
-                        f.write_str("-")?;
-                    }
-                    write!(f, "{byte:02x}")?;
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Uid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

@@ -99,7 +99,7 @@ impl Ledger {
         };
         let workload = self.workloads.get(ix);
         let id = &workload.id;
-        let name = claim.pod_name.as_deref().unwrap_or("");
+        let name = &*self.pod_name(claim).unwrap_or_default();
         match (id.model(), policy) {
             (_, ReleasePolicy::Default) => Keep::Free,
             (Model::Fungible, ReleasePolicy::Never) if claim.pool.is_some() => Keep::Pool,

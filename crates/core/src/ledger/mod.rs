@@ -13,7 +13,8 @@
 //! | `ids`, `record`, `view`, `verdict` | the types that cross the border |
 //! | `space` | free addresses and node classes |
 //! | `entry`, `table`, `by_addr` | owned addresses, their indexes and counters |
-//! | `cluster`, `pods` | what is known of workloads, nodes, pools and pods |
+//! | `uid`, `pod_name`, `sorted` | what keeps an address small |
+//! | `cluster`, `workloads`, `pods` | what is known of nodes, pools, workloads and pods |
 //! | `decide` | policy support, limits (rules 12, 17, 18), choice of addresses |
 //! | `filter`, `bind` | the scheduler's calls |
 //! | `keep` | what becomes of an address when its pod is gone |
@@ -36,15 +37,19 @@ mod keep;
 mod objects;
 mod observe;
 mod operate;
+mod pod_name;
 mod pods;
 mod record;
+mod sorted;
 mod space;
 mod sweep;
 mod table;
+mod uid;
 mod users;
 mod verdict;
 mod view;
 mod waiting;
+mod workloads;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -56,12 +61,14 @@ pub use view::*;
 
 use crate::addr::Addr;
 use crate::topology::Topology;
-use cluster::{Kinds, NamedPools, Nodes, ReplicaSets, Workloads};
-use entry::{Claim, OUTSIDE, Slot, Sym};
+use cluster::{Kinds, NamedPools, Nodes, ReplicaSets};
+use entry::{Claim, OUTSIDE, Slot, Sym, WorkloadIx};
+use pod_name::PodName;
 use pods::{Hold, Pods};
 use space::Space;
 use table::{Names, Table};
 use waiting::Timer;
+use workloads::Workloads;
 
 /// Delays and switches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -307,6 +314,17 @@ impl Ledger {
             }
         }
         self.recount(uid);
+    }
+
+    /// The form of a pod's name for claims of a workload.
+    fn short_name(&self, workload: Option<WorkloadIx>, pod: &str) -> PodName {
+        PodName::new(workload.map(|ix| &*self.workloads.get(ix).id.name), pod)
+    }
+
+    /// The pod name of a claim.
+    fn pod_name(&self, claim: &Claim) -> Option<String> {
+        let workload = claim.workload.map(|ix| &*self.workloads.get(ix).id.name);
+        claim.pod_name.as_ref().map(|name| name.text(workload))
     }
 
     /// Brings the count of its ReplicaSet in line with whether the pod has an address or a hold.

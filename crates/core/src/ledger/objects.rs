@@ -117,12 +117,11 @@ impl Ledger {
         let live = entry.claim.as_ref().is_some_and(|claim| {
             claim.state == State::Bound && claim.pod_uid.as_ref().is_some_and(|uid| self.pods.get(uid).is_some())
         });
-        let stored_rev_matches = entry.rev == entry.stored_rev;
         let entry = self.table.at_mut(slot);
         match wanted {
             Some(wanted) if same_content(&wanted, &stored.record) => {
                 entry.object = Some(stored.object);
-                entry.stored_rev = entry.rev;
+                entry.stored = true;
                 entry.labelled = labelled;
             }
             Some(_) if live && labelled => {
@@ -134,9 +133,7 @@ impl Ledger {
                 // An address of a live pod is not given away by an edit (rule 6): write it again.
                 entry.object = Some(stored.object);
                 entry.labelled = false;
-                if stored_rev_matches {
-                    entry.stored_rev = entry.rev.wrapping_sub(1);
-                }
+                entry.stored = false;
             }
             _ => self.accept(now, slot, stored),
         }
@@ -245,7 +242,7 @@ impl Ledger {
 
     fn is_kept_for(&self, claim: &Claim, uid: &Uid) -> bool {
         let Some(pod) = self.pods.get(uid) else { return false };
-        let named = claim.pod_name.as_deref().is_none_or(|name| name == &*pod.view.name);
+        let named = self.pod_name(claim).is_none_or(|name| name == *pod.view.name);
         claim.workload.is_none_or(|ix| pod.workload == Some(ix)) && named
     }
 
@@ -264,7 +261,7 @@ impl Ledger {
             workload,
             pool,
             node: Some(node),
-            pod_name: Some((*view.name).into()),
+            pod_name: Some(self.short_name(workload, &view.name)),
             pod_uid: Some(uid.clone()),
             updated_at: now,
         };

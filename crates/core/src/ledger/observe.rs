@@ -269,8 +269,8 @@ impl Ledger {
         let mut count = owned.len();
         if named && count >= units {
             // What is still kept under the pod's name could not be routed: it has been replaced (rule 11).
-            let name = self.pods.get(uid).map(|pod| pod.view.name.clone());
-            for slot in name.zip(ix).map(|(name, ix)| self.table.slots_named(ix, &name)).unwrap_or_default() {
+            let name = self.short_name(ix, &pod.view.name);
+            for slot in ix.map(|ix| self.table.slots_named(ix, &name)).unwrap_or_default() {
                 if self.table.at(slot).state() == Some(State::Reserved) {
                     self.free(now, slot);
                 }
@@ -383,14 +383,15 @@ impl Ledger {
             return;
         }
         workload.seen = Some(view.version);
-        let before = workload.view.replace(view);
+        let view = WorkloadView { id: workload.id.clone(), ..view };
+        let before = workload.view.replace(Box::new(view));
         workload.gone = false;
         let after = workload.view.as_ref();
         let scaled_down = before.as_ref().is_some_and(|b| b.replicas > after.and_then(|a| a.replicas));
         let same = before
             .as_ref()
             .zip(after)
-            .is_some_and(|(b, a)| WorkloadView { version: 0, ..b.clone() } == WorkloadView { version: 0, ..a.clone() });
+            .is_some_and(|(b, a)| WorkloadView { version: a.version, ..(**b).clone() } == **a);
         if same {
             return;
         }

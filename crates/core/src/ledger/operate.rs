@@ -31,6 +31,7 @@ impl Ledger {
         let ticket = self.ticket;
         let entry = self.table.at_mut(slot);
         entry.flight = flight;
+        entry.changed = false;
         entry.ticket = ticket;
         if matches!(flight, Flight::Assign | Flight::Unassign) {
             // Even a call that fails may have had its effect: until one succeeds nobody knows where the address is routed.
@@ -56,9 +57,9 @@ impl Ledger {
             (None, None) => None,
             (None, Some(object)) => Some((Flight::Delete, Op::Delete(object.clone()))),
             (Some(claim), _) if claim.state == State::Admin => None,
-            (Some(claim), None) => Some((Flight::Store(entry.rev), Op::Create(self.record(entry.addr, claim)))),
-            (Some(claim), Some(object)) if entry.rev != entry.stored_rev => {
-                Some((Flight::Store(entry.rev), Op::Update(object.clone(), self.record(entry.addr, claim))))
+            (Some(claim), None) => Some((Flight::Store, Op::Create(self.record(entry.addr, claim)))),
+            (Some(claim), Some(object)) if !entry.stored => {
+                Some((Flight::Store, Op::Update(object.clone(), self.record(entry.addr, claim))))
             }
             (Some(claim), Some(_)) => {
                 let sure = |node| entry.assigned == Some(node) && entry.assigned_for_certain;
@@ -78,7 +79,7 @@ impl Ledger {
             state: claim.state,
             workload: workload.map(|w| w.id.clone()),
             workload_uid: workload.and_then(|w| w.view.as_ref()).map(|view| view.uid.clone()),
-            pod_name: claim.pod_name.clone(),
+            pod_name: self.pod_name(claim).map(String::into_boxed_str),
             pod_uid: claim.pod_uid.clone(),
             pool: claim.pool.map(|sym| self.names.get(sym).clone()),
             node: claim.node.map(|sym| self.names.get(sym).clone()),
@@ -126,15 +127,15 @@ impl Ledger {
             entry.failures = 0;
         }
         match (flight, outcome) {
-            (Flight::Store(rev), Outcome::Stored(object)) => {
+            (Flight::Store, Outcome::Stored(object)) => {
                 entry.object = Some(object);
-                entry.stored_rev = rev;
+                entry.stored = !entry.changed;
                 entry.used = true;
             }
             (Flight::Delete, Outcome::Gone) => entry.object = None,
-            (Flight::Store(_) | Flight::Delete, Outcome::Stale | Outcome::Unknown(_)) => entry.unknown = true,
-            (Flight::Store(_), Outcome::Gone) => entry.unknown = true,
-            (Flight::Store(_) | Flight::Delete, Outcome::Refused(text)) => self.write_refused(now, slot, &text),
+            (Flight::Store | Flight::Delete, Outcome::Stale | Outcome::Unknown(_)) => entry.unknown = true,
+            (Flight::Store, Outcome::Gone) => entry.unknown = true,
+            (Flight::Store | Flight::Delete, Outcome::Refused(text)) => self.write_refused(now, slot, &text),
             (Flight::Read, Outcome::Read(found)) => {
                 entry.unknown = false;
                 self.read_back(now, slot, found.map(|stored| *stored));
@@ -144,7 +145,7 @@ impl Ledger {
             (Flight::Assign, outcome) => self.assign_failed(now, slot, &outcome),
             (Flight::Unassign, Outcome::CloudDone) => entry.assigned = None,
             (Flight::Unassign, _) => self.retry_later(now, slot),
-            (Flight::Store(_) | Flight::Delete, _) => entry.unknown = true,
+            (Flight::Store | Flight::Delete, _) => entry.unknown = true,
             (Flight::Idle, _) => {}
         }
         if let Some(slot) = self.table.slot(addr) {
@@ -241,7 +242,7 @@ impl Ledger {
         if same_content(&wanted, &stored.record) {
             let entry = self.table.at_mut(slot);
             entry.object = Some(stored.object);
-            entry.stored_rev = entry.rev;
+            entry.stored = true;
             return;
         }
         if wanted.state == State::Admin {
@@ -261,7 +262,7 @@ impl Ledger {
             // Ours, or as we left it but for the version: write again on what is there.
             let entry = self.table.at_mut(slot);
             entry.object = Some(stored.object);
-            entry.stored_rev = entry.rev.wrapping_sub(1);
+            entry.stored = false;
             return;
         }
         self.lost_to(now, slot, stored);
@@ -308,7 +309,7 @@ impl Ledger {
         self.table.at_mut(slot).waiting = true;
         self.set_claim(now, slot, Some(claim));
         let entry = self.table.at_mut(slot);
-        entry.stored_rev = entry.rev;
+        entry.stored = true;
         entry.waiting = false;
         if stored.record.state == State::Quarantined {
             let until = stored.record.released_at.unwrap_or(stored.record.updated_at);
@@ -334,7 +335,7 @@ impl Ledger {
             workload,
             pool: record.pool.as_ref().map(|pool| self.names.intern(pool)),
             node: record.node.as_ref().map(|node| self.names.intern(node)),
-            pod_name: record.pod_name.clone(),
+            pod_name: record.pod_name.as_deref().map(|name| self.short_name(workload, name)),
             pod_uid: record.pod_uid.clone(),
             updated_at: record.updated_at,
         }

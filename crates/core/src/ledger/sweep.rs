@@ -28,7 +28,7 @@ impl Ledger {
             let workload = self.workloads.get(ix);
             match claim.state {
                 State::Bound => {
-                    let Some(name) = claim.pod_name.as_deref() else { continue };
+                    let Some(name) = self.pod_name(claim) else { continue };
                     let namespace = workload.id.namespace.clone();
                     let uid = match &claim.pod_uid {
                         Some(uid) => uid.clone(),
@@ -36,7 +36,7 @@ impl Ledger {
                         None => Uid::from(""),
                     };
                     if self.pods.get(&uid).is_none() {
-                        doubts.push(Doubt::Pod(PodRef { namespace, name: name.into(), uid }));
+                        doubts.push(Doubt::Pod(PodRef { namespace, name: name.as_str().into(), uid }));
                     }
                 }
                 State::Reserved if claim.policy == ReleasePolicy::Immutable => {
@@ -105,7 +105,7 @@ impl Ledger {
                 entry.claim.as_ref().is_some_and(|claim| {
                     claim.state == State::Bound
                         && claim.pod_uid.is_none()
-                        && claim.pod_name.as_deref() == Some(name)
+                        && self.pod_name(claim).as_deref() == Some(name)
                         && claim.workload.is_some_and(|ix| &*self.workloads.get(ix).id.namespace == namespace)
                 })
             })

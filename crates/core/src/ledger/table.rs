@@ -1,14 +1,15 @@
 //! The addresses that have an owner, with every index and counter that a decision needs. All changes of a claim go
 //! through [`Table::set`], which is why the indexes are exact.
 
-use std::collections::{BTreeSet, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 
 use super::by_addr::ByAddr;
 use super::entry::{Claim, Entry, Slot, Sym, WorkloadIx};
 use super::ids::{Str, Time, Uid};
+use super::pod_name::PodName;
 use super::record::State;
+use super::sorted::{Hash32, SortedSet, hash};
 use crate::addr::Addr;
 use crate::policy::ReleasePolicy;
 
@@ -93,34 +94,28 @@ impl Counts {
 
 #[derive(Default)]
 pub(super) struct Table {
-    slots: Vec<Option<Entry>>,
+    /// In pieces of [`PIECE`], so that one more address never moves all others.
+    pieces: Vec<Vec<Option<Entry>>>,
     vacant: Vec<Slot>,
     by_addr: ByAddr,
-    by_uid: BTreeSet<(Hash32, Slot)>,
+    by_uid: SortedSet<(Hash32, Slot)>,
     /// By workload and, within it, by the pod name (0 where there is none).
-    by_workload: BTreeSet<(WorkloadIx, Hash32, Slot)>,
+    by_workload: SortedSet<(WorkloadIx, Hash32, Slot)>,
     /// Kept for any pod of a workload: by pool of the topology, oldest first.
-    kept_for_workload: BTreeSet<(WorkloadIx, u32, Time, Slot)>,
+    kept_for_workload: SortedSet<(WorkloadIx, u32, Time, Slot)>,
     /// Kept for any pod of a named pool: by pool of the topology, oldest first.
-    kept_for_pool: BTreeSet<(Sym, u32, Time, Slot)>,
-    quarantined: BTreeSet<Slot>,
-    of_workload: HashMap<WorkloadIx, Counts>,
+    kept_for_pool: SortedSet<(Sym, u32, Time, Slot)>,
+    quarantined: SortedSet<Slot>,
+    /// By the position of the workload; as long as it has to be.
+    of_workload: Vec<Counts>,
     of_pool: HashMap<Sym, Counts>,
     states: [usize; 4],
 }
 
-/// What an index keeps in place of a long key; whoever looks up compares the key itself. 32 bits: few collide, and memory
-/// is per address.
-type Hash32 = u32;
-
-fn hash(value: impl Hash) -> Hash32 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish() as Hash32
-}
+const PIECE: usize = 1024;
 
 fn name_hash(claim: &Claim) -> Hash32 {
-    claim.pod_name.as_deref().map_or(0, hash)
+    claim.pod_name.as_ref().map_or(0, hash)
 }
 
 impl Table {
@@ -133,12 +128,12 @@ impl Table {
     }
 
     pub(super) fn at(&self, slot: Slot) -> &Entry {
-        self.slots[slot as usize].as_ref().expect("a slot in an index is occupied")
+        self.pieces[slot as usize / PIECE][slot as usize % PIECE].as_ref().expect("a slot in an index is occupied")
     }
 
     /// Everything of an entry but its claim may be changed here; the claim goes through [`Table::set`].
     pub(super) fn at_mut(&mut self, slot: Slot) -> &mut Entry {
-        self.slots[slot as usize].as_mut().expect("a slot in an index is occupied")
+        self.pieces[slot as usize / PIECE][slot as usize % PIECE].as_mut().expect("a slot in an index is occupied")
     }
 
     /// The slot of `addr`, made if there is none.
@@ -146,14 +141,20 @@ impl Table {
         if let Some(slot) = self.slot(addr) {
             return slot;
         }
+        let entry = Some(Entry::new(addr, net));
         let slot = match self.vacant.pop() {
             Some(slot) => {
-                self.slots[slot as usize] = Some(Entry::new(addr, net));
+                self.pieces[slot as usize / PIECE][slot as usize % PIECE] = entry;
                 slot
             }
             None => {
-                self.slots.push(Some(Entry::new(addr, net)));
-                (self.slots.len() - 1) as Slot
+                if self.pieces.last().is_none_or(|piece| piece.len() == PIECE) {
+                    self.pieces.push(Vec::with_capacity(PIECE));
+                }
+                let before = (self.pieces.len() - 1) * PIECE;
+                let piece = self.pieces.last_mut().expect("one was pushed if there was none");
+                piece.push(entry);
+                (before + piece.len() - 1) as Slot
             }
         };
         self.by_addr.insert(addr, slot);
@@ -162,9 +163,9 @@ impl Table {
 
     /// Drops an entry without claim and object.
     pub(super) fn vacate(&mut self, slot: Slot) {
-        if let Some(entry) = self.slots[slot as usize].take() {
+        if let Some(entry) = self.pieces[slot as usize / PIECE][slot as usize % PIECE].take() {
             debug_assert!(entry.claim.is_none(), "an entry with a claim is never dropped");
-            self.by_addr.remove(entry.addr);
+            self.by_addr.remove(entry.addr, slot);
             self.vacant.push(slot);
         }
     }
@@ -173,7 +174,8 @@ impl Table {
     pub(super) fn set(&mut self, slot: Slot, claim: Option<Claim>) {
         let entry = self.at_mut(slot);
         let (old, net) = (entry.claim.take(), entry.net);
-        entry.rev = entry.rev.wrapping_add(1);
+        entry.stored = false;
+        entry.changed = true;
         if let Some(old) = old {
             self.index(slot, net, &old, false);
         }
@@ -197,12 +199,8 @@ impl Table {
     }
 
     fn index(&mut self, slot: Slot, net: u32, claim: &Claim, insert: bool) {
-        fn put<T: Ord>(set: &mut BTreeSet<T>, item: T, insert: bool) {
-            if insert {
-                set.insert(item);
-            } else {
-                set.remove(&item);
-            }
+        fn put<T: Ord + Copy>(set: &mut SortedSet<T>, item: T, insert: bool) {
+            if insert { set.insert(item) } else { set.remove(&item) }
         }
         let count = |counts: &mut Counts| if insert { counts.add(claim) } else { counts.remove(claim) };
         let state = claim.state as usize;
@@ -215,11 +213,10 @@ impl Table {
         }
         if let Some(workload) = claim.workload {
             put(&mut self.by_workload, (workload, name_hash(claim), slot), insert);
-            let counts = self.of_workload.entry(workload).or_default();
-            count(counts);
-            if *counts == Counts::default() {
-                self.of_workload.remove(&workload);
+            if self.of_workload.len() <= workload.index() {
+                self.of_workload.resize(workload.index() + 1, Counts::default());
             }
+            count(&mut self.of_workload[workload.index()]);
             if claim.any_pod {
                 put(&mut self.kept_for_workload, (workload, net, claim.updated_at, slot), insert);
             }
@@ -241,53 +238,53 @@ impl Table {
 
     pub(super) fn slots_of(&self, uid: &Uid) -> Vec<Slot> {
         let key = hash(uid);
-        let found = self.by_uid.range((key, 0)..=(key, Slot::MAX)).map(|&(_, slot)| slot);
-        found.filter(|&slot| self.at(slot).claim.as_ref().is_some_and(|c| c.pod_uid.as_ref() == Some(uid))).collect()
+        let found = self.by_uid.range((key, 0)..=(key, Slot::MAX)).map(|(_, slot)| slot);
+        found.filter(|&slot| self.at(slot).pod_uid() == Some(uid)).collect()
     }
 
     /// Addresses kept for, or had by, a pod of this name.
-    pub(super) fn slots_named(&self, workload: WorkloadIx, pod: &str) -> Vec<Slot> {
+    pub(super) fn slots_named(&self, workload: WorkloadIx, pod: &PodName) -> Vec<Slot> {
         let key = hash(pod);
-        let found = self.by_workload.range((workload, key, 0)..=(workload, key, Slot::MAX)).map(|&(_, _, slot)| slot);
-        let same = |claim: &Claim| claim.workload == Some(workload) && claim.pod_name.as_deref() == Some(pod);
+        let found = self.by_workload.range((workload, key, 0)..=(workload, key, Slot::MAX)).map(|(_, _, slot)| slot);
+        let same = |claim: &Claim| claim.workload == Some(workload) && claim.pod_name.as_ref() == Some(pod);
         found.filter(|&slot| self.at(slot).claim.as_ref().is_some_and(same)).collect()
     }
 
-    pub(super) fn slots_of_workload(&self, workload: WorkloadIx) -> impl DoubleEndedIterator<Item = Slot> + '_ {
+    pub(super) fn slots_of_workload(&self, workload: WorkloadIx) -> impl Iterator<Item = Slot> + '_ {
         let all = (workload, 0, 0)..=(workload, Hash32::MAX, Slot::MAX);
-        self.by_workload.range(all).map(|&(_, _, slot)| slot)
+        self.by_workload.range(all).map(|(_, _, slot)| slot)
     }
 
     /// Kept for any pod of the workload in one pool of the topology, the newest first.
     pub(super) fn kept_for_workload(&self, workload: WorkloadIx, net: u32) -> impl Iterator<Item = Slot> + '_ {
         let all = (workload, net, Time(i64::MIN), 0)..=(workload, net, Time(i64::MAX), Slot::MAX);
-        self.kept_for_workload.range(all).rev().map(|&(_, _, _, slot)| slot)
+        self.kept_for_workload.range(all).rev().map(|(_, _, _, slot)| slot)
     }
 
     /// Kept for any pod of the workload.
     pub(super) fn all_kept_for_workload(&self, workload: WorkloadIx) -> impl Iterator<Item = Slot> + '_ {
         let all = (workload, 0, Time(i64::MIN), 0)..=(workload, u32::MAX, Time(i64::MAX), Slot::MAX);
-        self.kept_for_workload.range(all).map(|&(_, _, _, slot)| slot)
+        self.kept_for_workload.range(all).map(|(_, _, _, slot)| slot)
     }
 
     /// Kept for any pod of the named pool in one pool of the topology, the newest first.
     pub(super) fn kept_for_pool(&self, pool: Sym, net: u32) -> impl Iterator<Item = Slot> + '_ {
         let all = (pool, net, Time(i64::MIN), 0)..=(pool, net, Time(i64::MAX), Slot::MAX);
-        self.kept_for_pool.range(all).rev().map(|&(_, _, _, slot)| slot)
+        self.kept_for_pool.range(all).rev().map(|(_, _, _, slot)| slot)
     }
 
     /// Kept for any pod of the named pool.
     pub(super) fn all_kept_for_pool(&self, pool: Sym) -> impl Iterator<Item = Slot> + '_ {
         let all = (pool, 0, Time(i64::MIN), 0)..=(pool, u32::MAX, Time(i64::MAX), Slot::MAX);
-        self.kept_for_pool.range(all).map(|&(_, _, _, slot)| slot)
+        self.kept_for_pool.range(all).map(|(_, _, _, slot)| slot)
     }
 
     pub(super) fn quarantined(&self) -> impl Iterator<Item = Slot> + '_ {
-        self.quarantined.iter().copied()
+        self.quarantined.iter()
     }
 
     pub(super) fn counts_of_workload(&self, workload: WorkloadIx) -> Counts {
-        self.of_workload.get(&workload).copied().unwrap_or_default()
+        self.of_workload.get(workload.index()).copied().unwrap_or_default()
     }
 
     pub(super) fn counts_of_pool(&self, pool: Sym) -> Counts {
@@ -305,12 +302,12 @@ impl Table {
 
     /// All entries by address.
     pub(super) fn entries(&self) -> impl Iterator<Item = (Slot, &Entry)> + '_ {
-        self.by_addr.from(Addr::V4_MIN).map(|slot| (slot, self.at(slot)))
+        self.by_addr.range(Addr::V4_MIN, Addr::V6_MAX).map(|slot| (slot, self.at(slot)))
     }
 
     /// Entries from `addr` on.
     pub(super) fn entries_from(&self, addr: Addr) -> impl Iterator<Item = &Entry> + '_ {
-        self.by_addr.from(addr).map(|slot| self.at(slot))
+        self.by_addr.range(addr, Addr::V6_MAX).map(|slot| self.at(slot))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -329,13 +326,14 @@ impl Table {
                 uids += usize::from(claim.pod_uid.is_some() && claim.state != State::Admin);
             }
         }
-        assert_eq!(entries, self.slots.iter().flatten().count(), "entries outside of the index");
+        assert_eq!(entries, self.pieces.iter().flatten().flatten().count(), "entries outside of the index");
         assert_eq!(uids, self.by_uid.len(), "index by pod uid");
         assert_eq!(fresh.by_uid, self.by_uid, "index by pod uid");
         assert_eq!(fresh.by_workload, self.by_workload, "index by workload and pod name");
         assert_eq!(fresh.kept_for_workload, self.kept_for_workload, "reserved by workload");
         assert_eq!(fresh.kept_for_pool, self.kept_for_pool, "reserved by pool");
         assert_eq!(fresh.quarantined, self.quarantined, "quarantined");
+        fresh.of_workload.resize(self.of_workload.len(), Counts::default());
         assert_eq!(fresh.of_workload, self.of_workload, "counts by workload");
         assert_eq!(fresh.of_pool, self.of_pool, "counts by pool");
         assert_eq!(fresh.states, self.states, "counts by state");

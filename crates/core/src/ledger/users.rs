@@ -50,7 +50,7 @@ impl Ledger {
                 None if claim.state == State::Bound && !self.pods.is_gone(&uid) => {
                     let id = claim.workload.map(|ix| self.workloads.get(ix).id.clone());
                     let namespace = id.map_or_else(|| "".into(), |id| id.namespace);
-                    let name: Str = claim.pod_name.as_deref().unwrap_or("").into();
+                    let name: Str = self.pod_name(claim).unwrap_or_default().as_str().into();
                     return ReleaseStep::Prove(PodRef { namespace, name, uid });
                 }
                 _ => {}
@@ -178,7 +178,7 @@ impl Ledger {
         if let Some(uid) = &claim.pod_uid {
             return self.pods.get(uid).map(|pod| pod.view.phase);
         }
-        let pod = self.pods.named(namespace?, claim.pod_name.as_deref()?)?;
+        let pod = self.pods.named(namespace?, &self.pod_name(claim)?)?;
         Some(pod.view.phase)
     }
 
