@@ -247,5 +247,6 @@ mod tests {
             };
         }
         crate::scenarios!(check);
+        crate::plane_scenarios!(check);
     }
 }

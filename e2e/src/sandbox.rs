@@ -3,17 +3,16 @@
 use std::{
     net::IpAddr,
     sync::{
-        Arc, Mutex, MutexGuard, Once, PoisonError,
+        Arc, Once,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::Result;
 use futures::future::BoxFuture;
-use galaxy_api::{config::FileConfig, names};
+use galaxy_api::names;
 use galaxy_core::ledger::Time;
-use galaxy_ipam::{cli::Options, service};
 use galaxy_sandbox::{
     apiserver::Server,
     clock::{Clock, after},
@@ -25,11 +24,12 @@ use galaxy_sandbox::{
 use jiff::Timestamp;
 use kube::Client;
 use serde_json::json;
-use tokio::{runtime::Runtime, time::MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     cluster::{Backend, Lab, Start},
+    ipam::{Launch, Slot},
     setup::Setup,
 };
 
@@ -69,25 +69,8 @@ pub struct Sandbox {
     clock: Clock,
     cluster: SandboxCluster,
     client: Client,
-    ipam: Mutex<Option<Ipam>>,
+    ipam: Slot,
     _time: AbortOnDropHandle<()>,
-}
-
-/// A running galaxy-ipam.
-struct Ipam {
-    running: Arc<tokio::sync::Mutex<service::Running>>,
-    extender: String,
-    api: String,
-    engine: Arc<galaxy_ipam::engine::Engine>,
-    runtime: Option<Runtime>,
-}
-
-impl Drop for Ipam {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
 }
 
 impl Sandbox {
@@ -108,7 +91,7 @@ impl Sandbox {
         };
         let cluster = SandboxCluster::start(options).await?;
         let client = cluster.client("e2e");
-        let sandbox = Self { setup, clock, client, cluster, ipam: Mutex::default(), _time: time };
+        let sandbox = Self { setup, clock, client, cluster, ipam: Slot::default(), _time: time };
         if let Some(pools) = &sandbox.setup.pools {
             let map = json!({"metadata": {"name": names::CONFIG_MAP}, "data": {names::CONFIG_MAP_KEY: pools}});
             let maps: kube::Api<k8s_openapi::api::core::v1::ConfigMap> =
@@ -119,48 +102,12 @@ impl Sandbox {
         Ok(sandbox)
     }
 
-    fn ipam(&self) -> MutexGuard<'_, Option<Ipam>> {
-        self.ipam.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn of_ipam<T>(&self, look: impl FnOnce(&Ipam) -> T) -> Option<T> {
-        self.ipam().as_ref().map(look)
-    }
-
     async fn launch(&self, ready: bool) -> Result<()> {
-        let mut args: Vec<String> =
-            ["galaxy-ipam", "--bind=127.0.0.1", "--port=0", "--api-port=0"].map(str::to_owned).into();
-        if !self.setup.flags.iter().any(|flag| flag.starts_with("--leader-elect")) {
-            args.push("--leader-elect=false".to_owned());
-        }
-        args.extend(self.setup.flags.iter().cloned());
-        let file = json!({ "schedule_plugin": self.setup.plugin }).to_string();
-        let mut config = self.cluster.api.config("galaxy-ipam");
-        config.connect_timeout = Some(Duration::from_secs(2));
-        config.default_retry = false;
         let clock = Arc::new(IpamClock { clock: self.clock.clone(), last: AtomicI64::new(0) });
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let starting = runtime.spawn(async move {
-            let setup = service::Setup {
-                client: Client::try_from(config)?,
-                options: Options::parse_args(args.into_iter().map(Into::into))?,
-                file: FileConfig::parse(file.as_bytes())?,
-                clock,
-                cloud: None,
-            };
-            let running = service::start(setup).await?;
-            if ready {
-                running.ready(PATIENCE).await.map_err(|lacking| anyhow!("galaxy-ipam is not ready: {lacking}"))?;
-            }
-            anyhow::Ok(running)
-        });
-        let running = starting.await??;
-        let (extender, api) = (format!("http://{}", running.extender), format!("http://{}", running.api));
-        let engine = running.engine().clone();
-        let mut asked = ExtenderConfig::galaxy(format!("{extender}/v1"));
+        let (config, patience) = (self.cluster.api.config("galaxy-ipam"), ready.then_some(PATIENCE));
+        self.ipam.start(Launch { config, setup: &self.setup, clock, ports: [0, 0], patience }).await?;
+        let mut asked = ExtenderConfig::galaxy(format!("{}/v1", self.ipam.extender_url()));
         asked.node_cache_capable = self.setup.names_only;
-        let running = Arc::new(tokio::sync::Mutex::new(running));
-        *self.ipam() = Some(Ipam { running, extender, api, engine, runtime: Some(runtime) });
         self.cluster.set_extender(Some(asked));
         Ok(())
     }
@@ -172,11 +119,11 @@ impl Backend for Sandbox {
     }
 
     fn api_url(&self) -> String {
-        self.of_ipam(|ipam| ipam.api.clone()).unwrap_or_default()
+        self.ipam.api_url()
     }
 
     fn extender_url(&self) -> String {
-        self.of_ipam(|ipam| ipam.extender.clone()).unwrap_or_default()
+        self.ipam.extender_url()
     }
 
     fn power_off<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Result<()>> {
@@ -190,22 +137,11 @@ impl Backend for Sandbox {
     }
 
     fn stop_ipam(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async {
-            let Some(mut ipam) = self.ipam().take() else { return Ok(()) };
-            let (running, runtime) = (ipam.running.clone(), ipam.runtime.take());
-            let stopped = match &runtime {
-                Some(runtime) => runtime.spawn(async move { running.lock().await.stop().await }).await,
-                None => Ok(Ok(())),
-            };
-            if let Some(runtime) = runtime {
-                runtime.shutdown_background();
-            }
-            stopped?
-        })
+        Box::pin(self.ipam.stop())
     }
 
     fn kill_ipam(&self) {
-        *self.ipam() = None;
+        self.ipam.kill();
     }
 
     fn start_ipam(&self, ready: bool) -> BoxFuture<'_, Result<()>> {
@@ -213,17 +149,15 @@ impl Backend for Sandbox {
     }
 
     fn sweep(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async {
-            let running = self.of_ipam(|ipam| ipam.running.clone()).context("galaxy-ipam is not running")?;
-            running.lock().await.sweep().await;
-            Ok(())
-        })
+        Box::pin(self.ipam.sweep())
     }
 
     fn check(&self) {
-        if let Some(engine) = self.of_ipam(|ipam| ipam.engine.clone()) {
-            engine.read(|ledger| ledger.check_invariants());
-        }
+        self.ipam.check();
+    }
+
+    fn pass(&self, time: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(self.clock.sleep(time))
     }
 
     fn patience(&self) -> Duration {

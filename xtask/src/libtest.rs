@@ -8,6 +8,18 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
+    /// Adds a total as [`Counts`] prints it. Returns whether the line is one.
+    pub(crate) fn add_total(&mut self, line: &str) -> bool {
+        let numbers = line.split_once(" passed, ").and_then(|(passed, rest)| {
+            Some((passed.parse::<u64>().ok()?, rest.strip_suffix(" failed")?.parse::<u64>().ok()?))
+        });
+        if let Some((passed, failed)) = numbers {
+            self.passed += passed;
+            self.failed += failed;
+        }
+        numbers.is_some()
+    }
+
     /// Adds what a line of test output says, if it is the summary of a test program.
     pub(crate) fn add_line(&mut self, line: &str) {
         let Some(summary) = line.strip_prefix("test result: ") else { return };
@@ -46,5 +58,7 @@ mod tests {
         }
         assert_eq!(counts, Counts { passed: 43, failed: 2 });
         assert_eq!(counts.to_string(), "43 passed, 2 failed");
+        assert!(counts.add_total("1 passed, 1 failed") && !counts.add_total("none passed, 1 failed"));
+        assert_eq!(counts.to_string(), "44 passed, 3 failed");
     }
 }

@@ -1,6 +1,8 @@
-//! Developer commands: `cargo xtask test`, `cargo xtask gen`, `cargo xtask bench`, `cargo xtask cluster`.
+//! Developer commands: `cargo xtask test`, `cargo xtask gen`, `cargo xtask bench`, `cargo xtask cluster`,
+//! `cargo xtask e2e`.
 
 mod cluster;
+mod e2e;
 mod generate;
 mod libtest;
 mod test;
@@ -40,6 +42,8 @@ enum Task {
     /// A real control plane: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok.
     #[command(subcommand)]
     Cluster(cluster::Task),
+    /// Run the scenarios on real control planes. The last line says how many passed and failed.
+    E2e(e2e::E2e),
 }
 
 fn main() -> ExitCode {
@@ -63,6 +67,7 @@ fn run(task: Task) -> Result<ExitCode> {
             require("benchmarks", &mut bench).map(|()| ExitCode::SUCCESS)
         }
         Task::Cluster(task) => cluster::run(task).map(|()| ExitCode::SUCCESS),
+        Task::E2e(e2e) => e2e::run(e2e),
     }
 }
 

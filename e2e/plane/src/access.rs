@@ -81,14 +81,22 @@ impl Plane {
         Ok(path)
     }
 
+    /// How a client reaches the API server by a kubeconfig file.
+    ///
+    /// # Errors
+    /// The file is no kubeconfig.
+    pub async fn config_by(&self, kubeconfig: &Path) -> Result<kube::Config> {
+        let text =
+            std::fs::read_to_string(kubeconfig).with_context(|| format!("cannot read {}", kubeconfig.display()))?;
+        files::config(serde_saphyr::from_str(&text).context("no kubeconfig")?).await
+    }
+
     /// A client by a kubeconfig file.
     ///
     /// # Errors
     /// The file is no kubeconfig.
     pub async fn client_by(&self, kubeconfig: &Path) -> Result<Client> {
-        let text =
-            std::fs::read_to_string(kubeconfig).with_context(|| format!("cannot read {}", kubeconfig.display()))?;
-        files::client(serde_saphyr::from_str(&text).context("no kubeconfig")?).await
+        Ok(Client::try_from(self.config_by(kubeconfig).await?)?)
     }
 
     /// Runs kubectl of the plane's version with every right.

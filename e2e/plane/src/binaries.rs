@@ -154,17 +154,29 @@ impl Module {
             programs => go.arg("-o").arg(&output).args(programs.iter().map(|(_, package)| package)),
         };
         go.current_dir(&source).env("CGO_ENABLED", "0").env("GOWORK", "off");
-        let status = match go.status() {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let minimum = required(&source.join("go.mod"), "go").unwrap_or_default();
-                bail!(
-                    "Go is not installed: the control plane is built from Go modules; put `go` (at least {minimum}) on the PATH"
-                );
-            }
-            status => status.context("cannot start go")?,
-        };
+        self.check_go()?;
+        let status = go.status().context("cannot start go")?;
         ensure!(status.success(), "go build of {} in {} failed ({status})", self.names(), source.display());
         fs::write(output.join("stamp"), stamp).context("cannot write the stamp")
+    }
+
+    /// Checks that there is a Go toolchain for this module. (Since 1.21 it fetches a newer one by itself, where it may.)
+    fn check_go(&self) -> Result<()> {
+        let minimum = required(&self.source().join("go.mod"), "go")?;
+        let way_out = format!(
+            "the control plane is built from Go modules; put `go` (at least {minimum}, see https://go.dev/dl) on the PATH"
+        );
+        let asked =
+            Command::new("go").args(["env", "GOVERSION"]).current_dir(self.source()).env("GOWORK", "off").output();
+        let output = match asked {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!("Go is not installed: {way_out}"),
+            asked => asked.context("cannot start go")?,
+        };
+        let found = String::from_utf8_lossy(&output.stdout).trim().trim_start_matches("go").to_owned();
+        let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        ensure!(output.status.success(), "go cannot build {}: {why}; {way_out}", self.folder);
+        ensure!(numbers(&found) >= numbers(&minimum), "Go {found} is too old: {way_out}");
+        Ok(())
     }
 
     fn names(&self) -> String {
@@ -180,6 +192,11 @@ fn required(go_mod: &Path, module: &str) -> Result<String> {
         (name == module && !rest.starts_with("=>")).then(|| rest.split(' ').next().unwrap_or(rest).to_owned())
     });
     line.with_context(|| format!("{} does not name {module}", go_mod.display()))
+}
+
+/// The numbers of a version such as `1.26.0`, to compare.
+fn numbers(version: &str) -> Vec<u32> {
+    version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0)).collect()
 }
 
 /// The root of the repository.

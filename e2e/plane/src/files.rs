@@ -62,13 +62,12 @@ pub(crate) fn kubeconfig(dir: &Path, port: u16, token: &str) -> Result<Value> {
     }))
 }
 
-/// A client by a kubeconfig.
-pub(crate) async fn client(kubeconfig: Value) -> Result<kube::Client> {
+/// How a client reaches the API server by a kubeconfig.
+pub(crate) async fn config(kubeconfig: Value) -> Result<kube::Config> {
     // Fails when one is installed already, which is as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let kubeconfig: Kubeconfig = serde_json::from_value(kubeconfig)?;
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await?;
-    Ok(kube::Client::try_from(config)?)
+    Ok(kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await?)
 }
 
 /// What stands before the point in the DER form of a public P-256 key.

@@ -179,7 +179,7 @@ impl Plane {
 }
 
 fn node_object(node: &Node) -> Value {
-    let resources = json!({"cpu": "64", "memory": "256Gi", "ephemeral-storage": "1Ti", "pods": "250"});
+    let resources = json!({"cpu": "32", "memory": "256Gi", "ephemeral-storage": "1Ti", "pods": "250"});
     json!({
         "apiVersion": "v1",
         "kind": "Node",

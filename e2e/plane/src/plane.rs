@@ -136,7 +136,7 @@ impl Plane {
             }
             files::write_kubeconfigs(dir, ports.api_server)?;
             let admin = fs::read_to_string(dir.join("admin.kubeconfig"))?;
-            Ok(Ok(files::client(serde_json::from_str(&admin)?).await?))
+            Ok(Ok(Client::try_from(files::config(serde_json::from_str(&admin)?).await?)?))
         })
         .await??;
         let processes = Mutex::new(BTreeMap::from([(Component::Etcd, etcd), (Component::ApiServer, api_server)]));

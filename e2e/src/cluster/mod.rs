@@ -12,6 +12,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 use futures::future::BoxFuture;
+use galaxy_plane::Plane;
 use galaxy_sandbox::{apiserver::Server, clock::Clock};
 use kube::Client;
 
@@ -82,6 +83,9 @@ pub trait Backend: Send + Sync {
     /// Checks what only an embedded galaxy-ipam shows: the ledger's counters and indexes. Panics if they are off.
     fn check(&self) {}
 
+    /// Lets the cluster's time pass.
+    fn pass(&self, time: Duration) -> BoxFuture<'_, ()>;
+
     /// How long a condition may take to come true: long enough that only a mistake takes longer.
     fn patience(&self) -> Duration;
 
@@ -90,6 +94,11 @@ pub trait Backend: Send + Sync {
 
     /// The API server, where faults can be injected and calls counted.
     fn server(&self) -> Option<&Server>;
+
+    /// The real control plane, if that is what it is.
+    fn plane(&self) -> Option<&Plane> {
+        None
+    }
 }
 
 /// A cluster with galaxy-ipam in it.
@@ -125,6 +134,19 @@ impl Cluster {
     /// This cluster has a real one.
     pub fn server(&self) -> Result<&Server> {
         self.backend.server().ok_or_else(|| anyhow::anyhow!("this cluster's API server takes no faults"))
+    }
+
+    /// The control plane with kubectl and its components.
+    ///
+    /// # Errors
+    /// This cluster is embedded.
+    pub fn plane(&self) -> Result<&Plane> {
+        self.backend.plane().ok_or_else(|| anyhow::anyhow!("this cluster has no real control plane"))
+    }
+
+    /// Lets the cluster's time pass.
+    pub async fn pass(&self, time: Duration) {
+        self.backend.pass(time).await;
     }
 
     /// Stops and starts galaxy-ipam.

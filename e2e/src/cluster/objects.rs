@@ -1,5 +1,7 @@
 //! Everything else that an operator writes and reads: configuration, pools, reservations, definitions, events.
 
+use std::sync::PoisonError;
+
 use anyhow::{Context, Result};
 use galaxy_api::{FloatingIP, Pool, names};
 use k8s_openapi::{
@@ -211,15 +213,15 @@ impl Cluster {
     /// It does not get so.
     pub async fn pool_until(&self, namespace: &str, name: &str, what: &str, is: impl Fn(&Pool) -> bool) -> Result<()> {
         let api = self.pool_api(namespace);
-        let last = std::cell::RefCell::new(String::new());
+        let last = std::sync::Mutex::new(String::new());
         let found = self
             .poll(format!("pool {name}: {what}"), || async {
                 let pool = api.get(name).await?;
-                *last.borrow_mut() = serde_json::to_string(&pool.status)?;
+                *last.lock().unwrap_or_else(PoisonError::into_inner) = serde_json::to_string(&pool.status)?;
                 Ok(is(&pool).then_some(()))
             })
             .await;
-        found.with_context(|| format!("status: {}", last.borrow()))
+        found.with_context(|| format!("status: {}", last.into_inner().unwrap_or_default()))
     }
 
     fn floating_ips(&self) -> Api<FloatingIP> {

@@ -1,0 +1,139 @@
+//! `cargo xtask e2e`: the scenarios on real control planes, several planes at a time.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode, Stdio},
+    sync::Mutex,
+    thread,
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use serde_json::Value;
+
+use crate::{cargo, libtest::Counts, root};
+
+/// Planes at a time: most of its life a scenario waits.
+const PLANES: usize = 3;
+
+#[derive(Args)]
+pub(crate) struct E2e {
+    /// Minor version of Kubernetes, all of it; may be repeated. Without: all of it on the newest, the promises on the others.
+    #[arg(long)]
+    kubernetes: Vec<String>,
+    /// The scheduler sends whole nodes, not their names. Without: names on the newest version, whole nodes on the others.
+    #[arg(long)]
+    whole_nodes: bool,
+    /// Only scenarios whose name contains one of these.
+    filters: Vec<String>,
+}
+
+/// Scenarios for one version.
+struct Run {
+    version: String,
+    arguments: Vec<&'static str>,
+}
+
+/// Runs them.
+pub(crate) fn run(e2e: E2e) -> Result<ExitCode> {
+    let runs = e2e.runs();
+    for run in &runs {
+        galaxy_plane::build(&run.version)?;
+    }
+    let program = program()?;
+    let kept = kept();
+    // Of an earlier run.
+    let _ = fs::remove_dir_all(&kept);
+    // Who is interrupted here is this, the runners beside it, and they clean up: wait for them.
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.spawn(async {
+        loop {
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    });
+    let counts = Mutex::new(Counts::default());
+    for run in &runs {
+        let parts: Vec<Child> =
+            (1..=PLANES).map(|part| start(&program, run, part, &kept, &e2e.filters)).collect::<Result<_>>()?;
+        thread::scope(|scope| {
+            for part in parts {
+                scope.spawn(|| follow(part, &counts));
+            }
+        });
+    }
+    let counts = counts.into_inner().unwrap_or_default();
+    if kept.exists() {
+        println!("what is kept of the scenarios that failed: {}", kept.display());
+    }
+    ensure!(counts.passed + counts.failed > 0, "no scenario has a name like {:?}", e2e.filters);
+    println!("{counts}");
+    Ok(if counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl E2e {
+    fn runs(&self) -> Vec<Run> {
+        let whole = |yes: bool| yes.then_some("--whole-nodes");
+        if !self.kubernetes.is_empty() {
+            let run = |version: &String| Run {
+                version: version.clone(),
+                arguments: whole(self.whole_nodes).into_iter().collect(),
+            };
+            return self.kubernetes.iter().map(run).collect();
+        }
+        let run = |version: String| {
+            let newest = version == galaxy_plane::NEWEST;
+            let arguments = (!newest).then_some("--promises").into_iter().chain(whole(!newest || self.whole_nodes));
+            Run { version, arguments: arguments.collect() }
+        };
+        galaxy_plane::versions().into_iter().rev().map(run).collect()
+    }
+}
+
+/// Where logs of failed scenarios are kept.
+fn kept() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir));
+    target.join("e2e")
+}
+
+/// Builds the runner, galaxy-ipam in it, and returns its path.
+fn program() -> Result<PathBuf> {
+    let mut build =
+        cargo(&["build", "--quiet", "--package", "galaxy-e2e", "--bin", "galaxy-e2e", "--message-format=json"]);
+    let output = build.stderr(Stdio::inherit()).output().context("cannot start cargo build")?;
+    ensure!(output.status.success(), "galaxy-e2e does not build ({})", output.status);
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let mut messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let program = messages.find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    program.context("cargo build names no program galaxy-e2e")
+}
+
+fn start(program: &Path, run: &Run, part: usize, kept: &Path, filters: &[String]) -> Result<Child> {
+    let mut command = Command::new(program);
+    command.args(["--kubernetes", &run.version, "--part", &format!("{part}/{PLANES}"), "--kept"]).arg(kept);
+    command.args(&run.arguments).args(filters).current_dir(root());
+    command.stdout(Stdio::piped()).spawn().context("cannot start galaxy-e2e")
+}
+
+/// Passes a runner's output on and counts. One that ends without a total has failed.
+fn follow(mut part: Child, counts: &Mutex<Counts>) {
+    let mut total = false;
+    if let Some(output) = part.stdout.take() {
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line);
+            total = counts.lock().is_ok_and(|mut counts| counts.add_total(&line));
+            if !total {
+                // Not println!: a closed pipe must not end the run in a panic.
+                let _ = writeln!(std::io::stdout(), "{line}");
+            }
+        }
+    }
+    let ended = part.wait();
+    if !total {
+        let _ = writeln!(std::io::stdout(), "FAILED galaxy-e2e ended without a total: {ended:?}");
+        if let Ok(mut counts) = counts.lock() {
+            counts.failed += 1;
+        }
+    }
+}
