@@ -95,6 +95,12 @@ pub trait Backend: Send + Sync {
     /// The API server, where faults can be injected and calls counted.
     fn server(&self) -> Option<&Server>;
 
+    /// Has the scheduler ask the extender at another URL until the end of the scenario; with `sample` it looks, as it does by
+    /// default, at a sample of the nodes only.
+    fn reroute<'a>(&'a self, url: &'a str, sample: bool) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { anyhow::bail!("this cluster's scheduler cannot be sent to {url} (sample: {sample})") })
+    }
+
     /// The real control plane, if that is what it is.
     fn plane(&self) -> Option<&Plane> {
         None

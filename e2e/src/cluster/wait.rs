@@ -34,7 +34,10 @@ impl Cluster {
     pub async fn wait<T>(&self, what: impl AsRef<str>, mut find: impl FnMut(&Seen) -> Option<T>) -> Result<T> {
         let deadline = Instant::now() + self.backend.patience();
         loop {
+            let start = Instant::now();
             let seen = self.see().await?;
+            // A large cluster takes long to look at, and has other things to do.
+            let pause = LOOK.max(start.elapsed() * 2);
             self.sound()?;
             if let Some(found) = find(&seen) {
                 return Ok(found);
@@ -42,7 +45,7 @@ impl Cluster {
             if Instant::now() >= deadline {
                 bail!("still not so: {}\n{}", what.as_ref(), self.account(&seen).await);
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(pause).await;
         }
     }
 

@@ -7,21 +7,21 @@ use serde_json::json;
 use super::{count, owned};
 use crate::{Cluster, Lab, Setup, Workload, workload::CRASHING};
 
-/// The FAQ: default strategy, rolled three times; the set is the same after the second and the third rollout.
-async fn rolls_three_times(lab: Lab, replicas: u32, policy: &str) -> Result<()> {
+/// The FAQ: default strategy, rolled so many times; the set is the same from the second rollout on.
+pub(crate) async fn rolls(lab: Lab, replicas: u32, policy: &str, times: usize) -> Result<()> {
     let c = lab.cluster(Setup::racks(&[(2, 6), (1, 6)])).await?;
     let mut web = Workload::deployment("web").replicas(replicas).policy(policy);
     c.apply(&web).await?;
     c.up(&web).await?;
     let mut sets = Vec::new();
-    for version in 1..=3 {
+    for version in 1..=times {
         c.roll(&mut web, &format!("nginx:1.{version}")).await?;
         c.up(&web).await?;
         sets.push(rested(&c, &web).await?);
     }
-    ensure!(sets[1] == sets[2], "second {:?}, third {:?}", sets[1], sets[2]);
+    ensure!(sets[1..].iter().all(|set| *set == sets[1]), "from the second on: {:?}", &sets[1..]);
     let spare = usize::from(replicas < 4);
-    ensure!(sets[2].len() == web.wanted() + spare, "{} replicas have {:?}", replicas, sets[2]);
+    ensure!(sets[1].len() == web.wanted() + spare, "{} replicas have {:?}", replicas, sets[1]);
     ensure!(c.most_addresses(&web) <= web.wanted() + 1, "{} at once", c.most_addresses(&web));
     c.settled().await
 }
@@ -38,42 +38,42 @@ async fn rested(c: &Cluster, web: &Workload) -> Result<std::collections::BTreeSe
 
 /// 1 replica, immutable.
 pub async fn one_immutable_replica_rolls_three_times(lab: Lab) -> Result<()> {
-    rolls_three_times(lab, 1, "immutable").await
+    rolls(lab, 1, "immutable", 3).await
 }
 
 /// 2 replicas, immutable.
 pub async fn two_immutable_replicas_roll_three_times(lab: Lab) -> Result<()> {
-    rolls_three_times(lab, 2, "immutable").await
+    rolls(lab, 2, "immutable", 3).await
 }
 
 /// 3 replicas, immutable.
 pub async fn three_immutable_replicas_roll_three_times(lab: Lab) -> Result<()> {
-    rolls_three_times(lab, 3, "immutable").await
+    rolls(lab, 3, "immutable", 3).await
 }
 
 /// 4 replicas, immutable: one pod may go first, so there is no spare.
 pub async fn four_immutable_replicas_roll_three_times(lab: Lab) -> Result<()> {
-    rolls_three_times(lab, 4, "immutable").await
+    rolls(lab, 4, "immutable", 3).await
 }
 
 /// 1 replica, never.
 pub async fn one_never_replica_rolls_three_times(lab: Lab) -> Result<()> {
-    rolls_three_times(lab, 1, "never").await
+    rolls(lab, 1, "never", 3).await
 }
 
 /// 2 replicas, never.
 pub async fn two_never_replicas_roll_three_times(lab: Lab) -> Result<()> {
-    rolls_three_times(lab, 2, "never").await
+    rolls(lab, 2, "never", 3).await
 }
 
 /// 3 replicas, never.
 pub async fn three_never_replicas_roll_three_times(lab: Lab) -> Result<()> {
-    rolls_three_times(lab, 3, "never").await
+    rolls(lab, 3, "never", 3).await
 }
 
 /// 4 replicas, never.
 pub async fn four_never_replicas_roll_three_times(lab: Lab) -> Result<()> {
-    rolls_three_times(lab, 4, "never").await
+    rolls(lab, 4, "never", 3).await
 }
 
 /// No policy: nothing is limited, the surge takes what it needs.

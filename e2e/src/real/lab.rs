@@ -3,7 +3,10 @@
 use std::{
     fs::File,
     io::{self, Write},
-    sync::{Arc, Mutex, Once, PoisonError},
+    sync::{
+        Arc, Mutex, Once, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -47,6 +50,8 @@ struct Site {
     ports: [u16; 2],
     /// How the scheduler sends nodes.
     names_only: bool,
+    /// The scheduler asks somebody else.
+    rerouted: AtomicBool,
     many_nodes: bool,
     _custom: AbortOnDropHandle<()>,
 }
@@ -91,14 +96,15 @@ impl Site {
         log_to(Some(File::create(plane.logs().join("galaxy-ipam.log")).context("cannot make galaxy-ipam's log")?));
         here(plane.apply(&clean::root().join("deploy/crds")))?;
         let custom = AbortOnDropHandle::new(tokio::spawn(custom::control(plane.client())));
-        Ok(Self { plane, ports, names_only, many_nodes, _custom: custom })
+        Ok(Self { plane, ports, names_only, rerouted: AtomicBool::new(false), many_nodes, _custom: custom })
     }
 
     fn schedule(&mut self, names_only: bool) -> Result<()> {
-        if self.names_only != names_only {
+        if self.names_only != names_only || self.rerouted.load(Ordering::Relaxed) {
             let url = format!("http://127.0.0.1:{}", self.ports[0]);
             here(self.plane.schedule(&Scheduler::with_galaxy(&url, names_only)))?;
             self.names_only = names_only;
+            self.rerouted.store(false, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -223,6 +229,18 @@ impl Backend for OnPlane {
 
     fn server(&self) -> Option<&Server> {
         None
+    }
+
+    fn reroute<'a>(&'a self, url: &'a str, sample: bool) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let site = self.site()?;
+            let mut scheduler = Scheduler::with_galaxy(url, site.names_only);
+            if let Some(document) = scheduler.document().as_object_mut().filter(|_| sample) {
+                document.remove("percentageOfNodesToScore");
+            }
+            site.rerouted.store(true, Ordering::Relaxed);
+            here(site.plane.schedule(&scheduler))
+        })
     }
 
     fn plane(&self) -> Option<&Plane> {

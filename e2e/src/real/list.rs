@@ -14,6 +14,37 @@ macro_rules! plane_scenarios {
             a_deployment_is_collected_with_everything_it_owns
             a_second_custom_kind_keeps_its_addresses
         } }
+        $each! { dead_nodes = $crate::real::scenarios::dead_nodes, "real/scenarios/dead_nodes.rs" {
+            everybody_returns_when_the_node_is_deleted
+            everybody_returns_when_the_node_is_out_of_service
+            everybody_returns_when_the_pods_are_force_deleted
+            a_quarantine_ends_with_the_time_of_its_flag
+        } }
+        $each! { kubectl = $crate::real::scenarios::kubectl, "real/scenarios/kubectl.rs" {
+            apply_by_client_and_by_server
+            scale_and_roll
+            drain
+        } }
+        $each! { migration = $crate::real::scenarios::migration, "real/scenarios/migration.rs" {
+            what_the_original_left_is_adopted
+            what_is_written_is_what_the_original_reads
+        } }
+        $each! { preemption = $crate::real::scenarios::preemption, "real/scenarios/preemption.rs" {
+            a_lesser_pod_makes_room
+            the_last_address_goes_to_whom_it_matters_more
+        } }
+        $each! { ten_rollouts = $crate::real::scenarios::rollouts, "real/scenarios/rollouts.rs" {
+            one_replica_rolls_ten_times
+            two_replicas_roll_ten_times
+            three_replicas_roll_ten_times
+            four_replicas_roll_ten_times
+        } }
+        $each! { waking = $crate::real::scenarios::waking, "real/scenarios/waking.rs" {
+            an_address_moves_among_twenty_pods
+            an_address_moves_while_others_wait_for_other_things
+            an_address_moves_after_a_leader_change
+            an_address_moves_in_a_sample_of_a_thousand_nodes
+        } }
     };
 }
 

@@ -9,6 +9,7 @@ mod lab;
 mod list;
 mod run;
 pub mod scenarios;
+mod watching;
 
 pub use lab::Planes;
 pub use run::{Args, run};
