@@ -5,9 +5,9 @@ use std::{net::IpAddr, time::Duration};
 use anyhow::{Context, Result, bail, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use ipnet::IpNet;
-use k8s_openapi::api::core::v1::Node as KubeNode;
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::Node as KubeNode};
 use kube::{
-    Api,
+    Api, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
@@ -78,6 +78,7 @@ impl Plane {
     /// # Errors
     /// The API server refuses one, or one does not become Ready within a minute.
     pub async fn create_nodes(&self, nodes: &[Node]) -> Result<()> {
+        self.forget_leases(nodes).await.context("cannot remove old Leases")?;
         let api = &self.nodes();
         let create = |node: &Node| {
             let object = node_object(node);
@@ -99,9 +100,33 @@ impl Plane {
             };
             let count = listed.items.iter().filter(ready).count();
             ensure!(count == names.len(), "{count} of {} nodes are Ready", names.len());
+            // Kwok plays no pod of a node whose Lease it does not hold, nor later one that it has passed over.
+            let held = self.leases().list_metadata(&ListParams::default()).await?.items;
+            let held = held.iter().filter(|lease| names.contains(&*lease.name_any())).count();
+            ensure!(held == names.len(), "{held} of {} nodes have a Lease", names.len());
             Ok(())
         })
         .await
+    }
+
+    fn leases(&self) -> Api<Lease> {
+        Api::namespaced(self.client(), "kube-node-lease")
+    }
+
+    /// Removes the Leases that nodes of these names left behind: else the garbage collector does, some time after the new nodes are
+    /// Ready.
+    async fn forget_leases(&self, nodes: &[Node]) -> Result<()> {
+        let api = self.leases();
+        for lease in api.list_metadata(&ListParams::default()).await?.items {
+            let name = lease.name_any();
+            if nodes.iter().any(|node| node.name == name) {
+                match api.delete(&name, &DeleteParams::default()).await {
+                    Err(kube::Error::Api(status)) if status.code == 404 => {}
+                    result => drop(result?),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Cuts a node's power: from now on its kubelet does nothing. Its pods stay as they are, and once they are deleted, Terminating.

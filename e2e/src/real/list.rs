@@ -31,7 +31,7 @@ macro_rules! plane_scenarios {
         } }
         $each! { preemption = $crate::real::scenarios::preemption, "real/scenarios/preemption.rs" {
             a_lesser_pod_makes_room
-            the_last_address_goes_to_whom_it_matters_more
+            a_victim_gives_its_room_and_its_address
         } }
         $each! { ten_rollouts = $crate::real::scenarios::rollouts, "real/scenarios/rollouts.rs" {
             one_replica_rolls_ten_times

@@ -165,7 +165,8 @@ async fn forward(State((asked, http)): State<(Arc<Mutex<Asked>>, Http)>, request
         let name = pod["Pod"]["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let answer = reply.json();
         let some = |value: &Value| value.as_array().is_some_and(|all| !all.is_empty());
-        let member = |one: &str, other: &str| answer.get(one).or_else(|| answer.get(other)).cloned().unwrap_or_default();
+        let member =
+            |one: &str, other: &str| answer.get(one).or_else(|| answer.get(other)).cloned().unwrap_or_default();
         let passed = some(&member("NodeNames", "nodenames")) || some(&member("Nodes", "nodes")["items"]);
         lock(&asked).answers.entry(name).or_default().push((Instant::now(), !passed));
     }

@@ -87,6 +87,8 @@ pub(super) struct Refused {
     pub(super) woken: Option<Time>,
     /// Did not come in time: not woken again until refused again.
     pub(super) forfeited: bool,
+    /// Counts as refused since the start, but the scheduler names another reason: what it waits for may be something else.
+    pub(super) presumed: bool,
     /// Node classes offered last; none = any node may be offered.
     pub(super) offered: Option<Vec<Class>>,
     /// Wakes in a row because a sample of nodes missed the ones that could serve.

@@ -65,6 +65,7 @@ impl Ledger {
             waits,
             woken: None,
             forfeited: false,
+            presumed: false,
             sampled,
             not_before: None,
             offered,
@@ -132,6 +133,7 @@ impl Ledger {
         }
         let text = "no address could be had when the scheduler last tried";
         let refusal = Refusal { reason: Reason::NoAddress, text: text.to_owned(), detail: text.to_owned() };
+        let presumed = !view.refused_by_us;
         if let Some(pod) = self.pods.get_mut(uid) {
             pod.refused = Some(Refused {
                 refusal,
@@ -139,6 +141,7 @@ impl Ledger {
                 waits: true,
                 woken: None,
                 forfeited: false,
+                presumed,
                 offered: None,
                 sampled: 0,
                 not_before: None,
@@ -298,7 +301,10 @@ impl Ledger {
             }
             let classes = refused.offered.as_ref().unwrap_or(&everywhere);
             let Ok(offer) = self.evaluate(pod, classes, &promises) else { continue };
-            self.promise(pod, &offer, &mut promises);
+            // One that may never come is woken too, but keeps nobody else asleep.
+            if !refused.presumed {
+                self.promise(pod, &offer, &mut promises);
+            }
             if refused.woken.is_none() {
                 woken.push(uid);
             }

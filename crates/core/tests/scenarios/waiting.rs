@@ -83,6 +83,24 @@ fn a_woken_pod_that_does_not_come_forfeits_its_turn() {
 }
 
 #[test]
+fn after_a_start_who_may_wait_for_something_else_keeps_nobody_asleep() {
+    let (mut w, p) = full();
+    let q = waiting(&mut w, PodSpec::bare("q"));
+    // More important, and the scheduler never got as far as asking for it.
+    let elsewhere = w.pod(&PodSpec::bare("elsewhere").priority(10));
+    w.starve(&elsewhere);
+    w.pass(1);
+    w.start();
+    w.delete_pod(&p);
+    w.pass(1);
+    assert_eq!((w.was_woken(&elsewhere), w.was_woken(&q)), (true, true));
+    assert!(w.schedule(&q).is_ok());
+    w.delete_pod(&q);
+    w.pass(60);
+    assert_eq!(w.wakes[&elsewhere], 1, "it did not come");
+}
+
+#[test]
 fn a_woken_pod_that_comes_and_is_refused_waits_again() {
     let (mut w, p) = full();
     let q = waiting(&mut w, PodSpec::bare("q"));

@@ -32,14 +32,16 @@ async fn left(c: &Cluster, ip: &str, key: &str, policy: u8, node: &str, uid: &st
 async fn bound(c: &Cluster, pod: &SeenPod, number: usize, key: &str, policy: u8) -> Result<()> {
     let (ip, node) = (format!("10.64.1.{}", 10 + number), ["a1", "a2"][number % 2]);
     left(c, &ip, key, policy, node, &pod.uid).await?;
-    let args = json!({"common": {"ipinfos": [{"ip": format!("{ip}/24"), "vlan": 3, "gateway": "10.64.1.1"}]}}).to_string();
+    let args =
+        json!({"common": {"ipinfos": [{"ip": format!("{ip}/24"), "vlan": 3, "gateway": "10.64.1.1"}]}}).to_string();
     let binding = json!({
         "apiVersion": "v1", "kind": "Binding",
         "metadata": {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid, "annotations": {ARGS_ANNOTATION: args}},
         "target": {"kind": "Node", "name": node},
     });
     let path = format!("/api/v1/namespaces/{}/pods/{}/binding", pod.namespace, pod.name);
-    let request = http::Request::post(path).header("content-type", "application/json").body(binding.to_string().into_bytes())?;
+    let request =
+        http::Request::post(path).header("content-type", "application/json").body(binding.to_string().into_bytes())?;
     c.client().request::<Value>(request).await.with_context(|| format!("binding {}", pod.name))?;
     Ok(())
 }
@@ -55,7 +57,8 @@ async fn locked(c: &Cluster) -> Result<()> {
             "control-plane.alpha.kubernetes.io/leader": record.to_string()}},
     });
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Endpoints"));
-    let api: Api<DynamicObject> = Api::namespaced_with(c.client(), SYSTEM_NAMESPACE, &ApiResource { plural: "endpoints".into(), ..resource });
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(c.client(), SYSTEM_NAMESPACE, &ApiResource { plural: "endpoints".into(), ..resource });
     // Left over from another run, it is as good.
     if api.get_opt("galaxy-ipam").await?.is_none() {
         c.create("endpoints", &endpoints).await?;
@@ -72,7 +75,10 @@ pub async fn what_the_original_left_is_adopted(lab: Lab) -> Result<()> {
     let pools = json!([{
         "routableSubnet": "10.0.1.0/24", "ips": ["10.64.1.10~10.64.1.40"], "subnet": "10.64.1.0/24", "gateway": "10.64.1.1", "vlan": 3,
     }]);
-    let setup = Setup::one_rack(2, 0).pools(&pools).flag("--leader-elect=true").flag("--leader-elect-resource-lock=endpointsleases");
+    let setup = Setup::one_rack(2, 0)
+        .pools(&pools)
+        .flag("--leader-elect=true")
+        .flag("--leader-elect-resource-lock=endpointsleases");
     let c = lab.cluster(setup).await?;
     c.backend().kill_ipam();
     locked(&c).await?;
@@ -86,7 +92,9 @@ pub async fn what_the_original_left_is_adopted(lab: Lab) -> Result<()> {
         c.apply(workload).await?;
     }
     let pods = c
-        .wait("all pods are made", |seen| all.iter().all(|it| seen.of(it).len() == it.wanted()).then(|| seen.pods.clone()))
+        .wait("all pods are made", |seen| {
+            all.iter().all(|it| seen.of(it).len() == it.wanted()).then(|| seen.pods.clone())
+        })
         .await?;
     for (number, pod) in pods.iter().enumerate() {
         let (key, policy) = match &*pod.app {
@@ -99,7 +107,9 @@ pub async fn what_the_original_left_is_adopted(lab: Lab) -> Result<()> {
         bound(&c, pod, number, &key, policy).await?;
     }
     // Reserved: for a Deployment that is gone, for a name, in a pool, by an administrator.
-    for (ip, key) in [("10.64.1.30", "dp_default_gone_"), ("10.64.1.31", "sts_default_lost_lost-0"), ("10.64.1.32", "pool__blue_")] {
+    for (ip, key) in
+        [("10.64.1.30", "dp_default_gone_"), ("10.64.1.31", "sts_default_lost_lost-0"), ("10.64.1.32", "pool__blue_")]
+    {
         left(&c, ip, key, 2, "", "").await?;
     }
     c.reserve("10.64.1.33", "pool__reserved-for-node_").await?;
@@ -117,7 +127,11 @@ pub async fn what_the_original_left_is_adopted(lab: Lab) -> Result<()> {
     }
     for pod in &before.pods {
         let now = after.pod(&pod.name).with_context(|| format!("{} is gone", pod.name))?;
-        ensure!(now.uid == pod.uid && now.args == pod.args && now.node == pod.node && now.is_up(), "{} was touched", pod.name);
+        ensure!(
+            now.uid == pod.uid && now.args == pod.args && now.node == pod.node && now.is_up(),
+            "{} was touched",
+            pod.name
+        );
         ensure!(after.state(pod.ip()).is_none_or(|state| state == State::Bound), "{after}");
     }
     // What was kept is given back to whom it was kept for, and nothing that is taken to a newcomer.
@@ -181,7 +195,10 @@ pub async fn what_is_written_is_what_the_original_reads(lab: Lab) -> Result<()> 
     .await?;
     c.agree().await?;
     let seen = c.see().await?;
-    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("galaxy.k8s.io", "v1alpha1", "FloatingIP"), "floatingips");
+    let resource = ApiResource::from_gvk_with_plural(
+        &GroupVersionKind::gvk("galaxy.k8s.io", "v1alpha1", "FloatingIP"),
+        "floatingips",
+    );
     let objects: Api<DynamicObject> = Api::all_with(c.client(), &resource);
     let mut reserved = BTreeMap::new();
     for mut object in objects.list(&ListParams::default()).await?.items {
@@ -206,7 +223,12 @@ pub async fn what_is_written_is_what_the_original_reads(lab: Lab) -> Result<()> 
                 (original.key.clone(), 2)
             }
         };
-        ensure!((&original.key, original.policy) == (&key, policy), "{ip}: {} with policy {}", original.key, original.policy);
+        ensure!(
+            (&original.key, original.policy) == (&key, policy),
+            "{ip}: {} with policy {}",
+            original.key,
+            original.policy
+        );
         // The original reads an object, changes it and writes back what it knows of it.
         let spec = json!({
             "key": original.key, "attribute": original.attribute, "policy": original.policy, "updateTime": original.update_time,

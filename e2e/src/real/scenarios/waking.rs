@@ -41,7 +41,8 @@ async fn others(c: &Cluster) -> Result<()> {
     });
     c.create("priorityclasses", &class).await?;
     for number in 0..5 {
-        let high = |name: &str| Workload::pod(&format!("{name}-{number}")).pod_spec("priorityClassName", &json!("high"));
+        let high =
+            |name: &str| Workload::pod(&format!("{name}-{number}")).pod_spec("priorityClassName", &json!("high"));
         c.apply(&high("elsewhere").on_node("nowhere")).await?;
         let cpus = json!({"requests": {"cpu": "1000", RESOURCE: "1"}, "limits": {RESOURCE: "1"}});
         c.apply(&high("hungry").resources(&cpus)).await?;
@@ -80,7 +81,10 @@ async fn moves(lab: Lab, setup: Setup, harder: Harder) -> Result<()> {
         last = timeline.bound_after(&gone).await.with_context(|| format!("move {round}"))?;
         let (freed, bound) = (timeline.freed(round)?, timeline.bound(&last)?);
         let until = proxy.back_off(&last, bound, BACK_OFF, LONGEST).map_or(freed, |until| until.max(freed));
-        seen.push(Move { slept: bound.saturating_duration_since(freed), beyond: bound.saturating_duration_since(until) });
+        seen.push(Move {
+            slept: bound.saturating_duration_since(freed),
+            beyond: bound.saturating_duration_since(until),
+        });
     }
     report(&seen, harder)?;
     c.settled().await
@@ -94,7 +98,8 @@ fn report(moves: &[Move], harder: Harder) -> Result<()> {
     };
     let (slept, beyond) = (sorted(|it| it.slept), sorted(|it| it.beyond));
     let (median, longest) = (beyond[beyond.len() / 2], slept[slept.len() - 1]);
-    let what = [(harder.others, "others wait too"), (harder.leader_change, "leader changed"), (harder.sample, "sample")];
+    let what =
+        [(harder.others, "others wait too"), (harder.leader_change, "leader changed"), (harder.sample, "sample")];
     let what: Vec<&str> = what.iter().filter(|(is, _)| *is).map(|(_, what)| *what).collect();
     println!(
         "measured: {} moves ({}): available to bound, beyond the back-off: median {median:.3?}, longest {:.3?}; with it: median {:.3?}, longest {longest:.3?}",
