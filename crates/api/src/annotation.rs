@@ -122,6 +122,11 @@ impl PodArgs {
         raw.iter().filter_map(|info| serde_json::from_str(info.get()).ok()).collect()
     }
 
+    /// The members of `common` that users and bind wrote, each value as its JSON text: CNI plugins get them as arguments.
+    pub fn common(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.common.iter().map(|(name, value)| (name.as_str(), value.get()))
+    }
+
     /// The annotation that bind writes: the request, the addresses in its order, and everything else as it was.
     pub fn with_ip_infos(&self, infos: &[IpInfo]) -> String {
         serde_json::to_string(&Output { args: self, infos }).unwrap_or_default()

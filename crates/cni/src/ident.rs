@@ -77,7 +77,7 @@ pub(crate) fn interface_names(first: &str) -> impl Iterator<Item = String> {
     std::iter::once(first.to_owned()).chain(others.filter(move |name| *name != asked))
 }
 
-fn part(text: &str) -> String {
+pub(crate) fn part(text: &str) -> String {
     // `~` occurs in no valid name.
     if text.len() <= 80 { text.to_owned() } else { format!("~{}", &hash(text)[..40]) }
 }

@@ -7,6 +7,7 @@ mod attach;
 mod device;
 mod ident;
 mod ipam;
+mod leftover;
 pub mod netlink;
 mod node;
 mod plugins;
@@ -17,6 +18,7 @@ mod state;
 mod sysctl;
 mod undo;
 
+pub use leftover::Leftover;
 pub use node::Node;
 pub use plugins::Plugin;
 pub use run::run;

@@ -21,7 +21,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let program = args.next().unwrap_or_default();
     let first = args.next().and_then(|argument| argument.into_string().ok());
     if let (Some(announce::ARGUMENT), Some(jobs)) = (first.as_deref(), args.next()) {
-        announce::announce_again(&jobs.to_string_lossy());
+        announce::announce_as_told(&jobs.to_string_lossy());
         return ExitCode::SUCCESS;
     }
     let name = Path::new(&program).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

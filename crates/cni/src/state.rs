@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io::{self, ErrorKind, Write},
     net::IpAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use serde::{Deserialize, Serialize};
@@ -37,8 +37,13 @@ pub(crate) struct Record {
 pub(crate) struct RunDir(PathBuf);
 
 impl RunDir {
+    /// Where it is by a configuration's `run_dir`.
+    pub(crate) fn path_of(configured: Option<&str>) -> PathBuf {
+        configured.filter(|path| !path.is_empty()).unwrap_or(DEFAULT).into()
+    }
+
     pub(crate) fn open(configured: Option<&str>) -> Result<Self, Error> {
-        let path = Path::new(configured.filter(|path| !path.is_empty()).unwrap_or(DEFAULT));
+        let path = Self::path_of(configured);
         if !path.is_absolute() {
             return Err(Error::config(format!("run_dir {:?} must be an absolute path", path.display())));
         }
@@ -47,7 +52,7 @@ impl RunDir {
             fs::create_dir_all(&folder)
                 .map_err(|error| Error::io(format!("cannot create the folder {}", folder.display()), &error))?;
         }
-        Ok(RunDir(path.to_owned()))
+        Ok(RunDir(path))
     }
 
     /// Waits for a lock and holds it until the file is dropped, or the process ends.

@@ -6,7 +6,7 @@ mod repeat;
 mod socket;
 
 pub(crate) use probe::probe;
-pub(crate) use repeat::{ARGUMENT, Job, Where, announce_again, repeat};
+pub(crate) use repeat::{ARGUMENT, Job, Where, announce_again, announce_as_told, repeat};
 
 use std::{io, net::IpAddr};
 

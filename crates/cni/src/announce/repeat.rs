@@ -1,4 +1,4 @@
-//! Announcing again after ADD has answered, from a process of its own: the first announcement may get lost.
+//! Announcing again after ADD has answered, from a process or thread of its own: the first announcement may get lost.
 
 use std::{
     io,
@@ -12,7 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::Announcement;
-use crate::netlink::{Net, Netns};
+use crate::netlink::{CONDEMNED, Net, Netns};
 
 /// First argument of the process that announces again.
 pub(crate) const ARGUMENT: &str = "--announce-again";
@@ -30,9 +30,9 @@ pub(crate) enum Where {
 }
 
 impl Where {
-    fn open(&self) -> io::Result<Netns> {
+    fn open(&self, host: &Netns) -> io::Result<Netns> {
         match self {
-            Where::Host => Netns::current(),
+            Where::Host => Ok(host.clone()),
             Where::Pod(path) => Netns::open(path),
         }
     }
@@ -72,11 +72,17 @@ pub(crate) fn repeat(program: &Path, jobs: &[Job]) -> io::Result<()> {
 }
 
 /// What that process does.
-pub(crate) fn announce_again(jobs: &str) {
-    let Ok(mut jobs) = serde_json::from_str::<Vec<Job>>(jobs) else { return };
+pub(crate) fn announce_as_told(jobs: &str) {
+    if let (Ok(jobs), Ok(host)) = (serde_json::from_str::<Vec<Job>>(jobs), Netns::current()) {
+        announce_again(jobs, &host);
+    }
+}
+
+/// Takes two seconds.
+pub(crate) fn announce_again(mut jobs: Vec<Job>, host: &Netns) {
     for pause in PAUSES {
         thread::sleep(pause);
-        jobs.retain(|job| job.once().unwrap_or(false));
+        jobs.retain(|job| job.once(host).unwrap_or(false));
     }
 }
 
@@ -86,20 +92,16 @@ impl Job {
     /// # Errors
     /// Those of opening the namespace and of sending.
     pub(crate) fn now(&self, host: &Netns) -> io::Result<()> {
-        let place = match &self.place {
-            Where::Host => host.clone(),
-            Where::Pod(path) => Netns::open(path)?,
-        };
-        place.within(|| self.announcement.send())?
+        self.place.open(host)?.within(|| self.announcement.send())?
     }
 
     /// Announces unless the device is gone. The pod's namespace is opened anew each time, so that it is not kept alive.
-    fn once(&self) -> io::Result<bool> {
-        let guard = Net::open(&self.home.open()?, None)?.link(&self.guard)?;
-        if guard.is_none_or(|link| link.index != self.guard_index) {
+    fn once(&self, host: &Netns) -> io::Result<bool> {
+        let guard = Net::open(&self.home.open(host)?, None)?.link(&self.guard)?;
+        if guard.is_none_or(|link| link.index != self.guard_index || link.group == CONDEMNED) {
             return Ok(false);
         }
-        self.place.open()?.within(|| self.announcement.send())??;
+        self.place.open(host)?.within(|| self.announcement.send())??;
         Ok(true)
     }
 }

@@ -6,7 +6,7 @@ mod remove;
 mod verify;
 mod veth;
 
-pub(crate) use remove::{remove, remove_links};
+pub(crate) use remove::{remove, remove_links, remove_strays};
 pub(crate) use verify::verify;
 
 use std::net::IpAddr;

@@ -1,11 +1,11 @@
 //! Taking away what an attachment made, and nothing else.
 
-use std::net::IpAddr;
+use std::{io, net::IpAddr};
 
 use super::pod::table;
 use crate::{
     ident::Identity,
-    netlink::{Link, Net, Netns, Rule},
+    netlink::{Link, LinkKind, Net, Netns, Rule, gone_is_fine},
     node::Node,
     spec::Error,
     state::Record,
@@ -22,9 +22,45 @@ pub(crate) fn remove(node: &Node, identity: &Identity, netns: &str, record: Opti
             Vec::new()
         }
     };
-    errors.extend(clear_pod(node, identity, netns, &ours, record).err());
-    errors.extend(remove_links(&mut host, &ours, record).err());
+    let silent = clear_pod(node, identity, netns, &ours, record).map_err(|error| errors.push(error));
+    errors.extend(if node.deferred {
+        condemn_links(&mut host, &ours, record, silent == Ok(true)).err()
+    } else {
+        remove_links(&mut host, &ours, record).err()
+    });
     Error::join(errors)
+}
+
+/// Removes devices of the host whose pod is not known, now or with others as the node says.
+pub(crate) fn remove_strays(node: &Node, host: &mut Net, links: &[Link]) -> Result<(), Error> {
+    if node.deferred { condemn_links(host, links, None, false) } else { remove_links(host, links, None) }
+}
+
+/// Takes from devices of the host all that makes them be heard, and leaves them to be deleted with others.
+fn condemn_links(host: &mut Net, links: &[Link], record: Option<&Record>, silent: bool) -> Result<(), Error> {
+    let mut errors = Vec::new();
+    errors.extend(clear_proxies(host, links, record).err());
+    errors.extend(silence(host, links, silent).err().map(|error| {
+        let names = links.iter().map(|link| link.name.as_str()).collect::<Vec<_>>().join(", ");
+        Error::network(format!("cannot silence devices {names}"), &error)
+    }));
+    Error::join(errors)
+}
+
+fn silence(host: &mut Net, links: &[Link], silent: bool) -> io::Result<()> {
+    if links.is_empty() {
+        return Ok(());
+    }
+    for route in host.routes()? {
+        if !route.by_kernel && links.iter().any(|link| link.index == route.index) {
+            host.delete_route(&route)?;
+        }
+    }
+    if !silent {
+        // The pod still has its addresses; this costs a wait in the kernel.
+        links.iter().try_for_each(|link| gone_is_fine(host.set_down(link.index)))?;
+    }
+    host.condemn(&links.iter().map(|link| link.index).collect::<Vec<_>>())
 }
 
 /// Removes devices of the host together with what it does for the addresses behind them.
@@ -54,28 +90,29 @@ fn ours(host: &mut Net, identity: &Identity, record: Option<&Record>) -> Result<
     Ok(links)
 }
 
-/// Devices that live in the pod, and the rules of all.
+/// Devices that live in the pod, and the rules of all; the addresses too where devices are left for later. Whether the
+/// pod was there.
 fn clear_pod(
     node: &Node,
     identity: &Identity,
     netns: &str,
     ours: &[Link],
     record: Option<&Record>,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     // A namespace that is gone took everything with it.
-    let Ok(ns) = Netns::open(netns) else { return Ok(()) };
+    let Ok(ns) = Netns::open(netns) else { return Ok(false) };
     let mut pod = match node.open(&ns) {
         Ok(pod) if !ns.is(&node.host).unwrap_or(true) => pod,
         // A file that is no namespace any more, such as the mount point that a reboot left.
-        _ => return Ok(()),
+        _ => return Ok(false),
     };
     let fail = |error| Error::network(format!("cannot clear the namespace {netns}"), &error);
     let links = pod.links().map_err(fail)?;
     let names: Vec<String> = (0..links.len()).map(|index| identity.device(index)).collect();
     let children = links.iter().filter(|link| identity.owns(&link.alias) || names.contains(&link.name));
     let children: Vec<u32> = children.map(|link| link.index).collect();
-    let peers = ours.iter().filter_map(|link| link.parent);
-    let tables: Vec<u32> = children.iter().copied().chain(peers).map(table).collect();
+    let peers: Vec<u32> = ours.iter().filter_map(|link| link.parent).collect();
+    let tables: Vec<u32> = children.iter().chain(&peers).copied().map(table).collect();
     let mut rules = pod.rules().map_err(fail)?;
     // The devices may be gone already, after a call that failed or with the host's ends.
     let remembered = |rule: &Rule| record.is_some_and(|record| record.addresses.contains(&rule.from));
@@ -83,7 +120,16 @@ fn clear_pod(
     for rule in &rules {
         pod.delete_rule(rule).map_err(fail)?;
     }
-    pod.delete(&children).map_err(fail)
+    if node.deferred {
+        let is_pair = |index| links.iter().any(|link| link.index == index && link.kind == LinkKind::Veth);
+        for address in pod.addresses(None).map_err(fail)? {
+            if peers.contains(&address.index) && is_pair(address.index) {
+                pod.delete_address(address.index, address.net).map_err(fail)?;
+            }
+        }
+    }
+    pod.delete(&children).map_err(fail)?;
+    Ok(true)
 }
 
 /// Ends the host's answers for the addresses, before the routes to them vanish with the devices.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{Attacher, Ground, Made, Plan, mac_of};
 use crate::{
     announce::Where,
-    netlink::{Link, LinkKind, NextHop, Route, Veth, exists, format_mac},
+    netlink::{CONDEMNED, Link, LinkKind, NextHop, Route, Veth, exists, format_mac},
     spec::{Error, Interface},
     sysctl,
     undo::Undo,
@@ -76,7 +76,7 @@ impl Attacher<'_> {
                 pair && pod.kind == LinkKind::Veth && pod.mac == Some(mac) && pod.mtu == plan.mtu
             });
             match pod {
-                Some(pod) if host.mtu == plan.mtu => return Ok((host, pod)),
+                Some(pod) if host.mtu == plan.mtu && host.group != CONDEMNED => return Ok((host, pod)),
                 _ => self.host.delete(&[host.index]).map_err(fail)?,
             }
         }
@@ -88,7 +88,14 @@ impl Attacher<'_> {
             peer_mac: Some(mac),
             mtu: Some(plan.mtu),
         };
-        self.host.create_veth(&veth).map_err(fail)?;
+        match self.host.create_veth(&veth) {
+            // The name may be that of a device which only waits to be deleted.
+            Err(error) if exists(&error) => {
+                self.host.delete_condemned().map_err(fail)?;
+                self.host.create_veth(&veth).map_err(fail)?;
+            }
+            done => done.map_err(fail)?,
+        }
         self.done.push(Undo::Link(name.clone()));
         let gone = || Error::config(format!("device {name} vanished while it was being set up"));
         let host = self.host.link(&name).map_err(fail)?.ok_or_else(gone)?;

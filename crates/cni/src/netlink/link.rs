@@ -279,14 +279,27 @@ impl Net {
         if let [index] = indexes {
             return super::gone_is_fine(self.request(RouteNetlinkMessage::DelLink(with_index(*index))));
         }
-        for index in indexes {
+        self.condemn(indexes)?;
+        if indexes.is_empty() { Ok(()) } else { self.delete_condemned() }
+    }
+
+    /// Puts devices into the group [`CONDEMNED`]; those that are gone already are no error.
+    ///
+    /// # Errors
+    /// Those of the kernel.
+    pub fn condemn(&mut self, indexes: &[u32]) -> io::Result<()> {
+        indexes.iter().try_for_each(|index| {
             let mut message = with_index(*index);
             message.attributes.push(LinkAttribute::Group(CONDEMNED));
-            super::gone_is_fine(self.request(RouteNetlinkMessage::SetLink(message)))?;
-        }
-        if indexes.is_empty() {
-            return Ok(());
-        }
+            super::gone_is_fine(self.request(RouteNetlinkMessage::SetLink(message)))
+        })
+    }
+
+    /// Deletes all devices of the group [`CONDEMNED`] in one step.
+    ///
+    /// # Errors
+    /// Those of the kernel.
+    pub fn delete_condemned(&mut self) -> io::Result<()> {
         let mut message = LinkMessage::default();
         message.attributes.push(LinkAttribute::Group(CONDEMNED));
         super::gone_is_fine(self.request(RouteNetlinkMessage::DelLink(message)))

@@ -1,12 +1,15 @@
 //! ADD.
 
+use std::thread;
+
 use super::Call;
 use crate::{
-    announce::{Job, repeat},
+    announce::{Job, announce_again, repeat},
     attach::{Attacher, Made, Plan},
     ident::{Identity, interface_names},
     ipam::{Given, from_args},
     netlink::{Net, Netns},
+    node::Announcer,
     spec::{AddResult, Command, Dns, Error, IpConfig, code},
     state::{Record, RunDir},
     undo::{Undo, undo},
@@ -126,7 +129,7 @@ impl Call<'_> {
         }
     }
 
-    /// Tells the neighbours at once, and again from another process. A pod that could not be announced still works.
+    /// Tells the neighbours at once, and again when the call has answered. A pod that could not be announced still works.
     fn announce(&self, jobs: Vec<Job>) {
         for job in &jobs {
             if let Err(error) = job.now(&self.node.host) {
@@ -136,9 +139,19 @@ impl Call<'_> {
                 ));
             }
         }
-        if let Some(program) = self.node.announcer.as_ref().filter(|_| !jobs.is_empty())
-            && let Err(error) = repeat(program, &jobs)
-        {
+        if jobs.is_empty() {
+            return;
+        }
+        let begun = match &self.node.announcer {
+            Announcer::Once => Ok(()),
+            Announcer::Process(program) => repeat(program, &jobs),
+            Announcer::Thread => {
+                let host = self.node.host.clone();
+                let thread = thread::Builder::new().name("announcer".to_owned());
+                thread.spawn(move || announce_again(jobs, &host)).map(drop)
+            }
+        };
+        if let Err(error) = begun {
             crate::warn(&format!("cannot announce again: {error}"));
         }
     }

@@ -9,8 +9,7 @@ mod version;
 pub use error::{Error, code};
 pub use netconf::{Attachment, NetConf};
 pub(crate) use netconf::{asked_version, decode};
-pub(crate) use request::is_interface_name;
-pub use request::{Args, Command, Request};
+pub use request::{Args, Command, Request, is_id, is_interface_name};
 pub use result::{AddResult, Dns, Interface, IpConfig, Route};
 pub use version::{Version, version_reply};
 

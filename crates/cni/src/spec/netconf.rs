@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{AddResult, Dns, Error, Version, code, request::is_id};
+use super::{AddResult, Dns, Error, Version, code, is_id};
 
 /// Longest configuration in bytes.
 const MAX_BYTES: usize = 4 << 20;

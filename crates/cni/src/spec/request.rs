@@ -29,7 +29,8 @@ impl Command {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads `CNI_COMMAND`.
+    pub fn parse(text: &str) -> Option<Self> {
         use Command::{Add, Check, Del, Gc, Status, Version};
         [Add, Del, Check, Gc, Status, Version].into_iter().find(|command| command.as_str() == text)
     }
@@ -112,13 +113,13 @@ impl Request {
 }
 
 /// Container ids and network names: `[A-Za-z0-9][A-Za-z0-9_.-]*`.
-pub(crate) fn is_id(text: &str) -> bool {
+pub fn is_id(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
 }
 
 /// What the kernel takes as the name of an interface.
-pub(crate) fn is_interface_name(text: &str) -> bool {
+pub fn is_interface_name(text: &str) -> bool {
     (1..=15).contains(&text.len())
         && !matches!(text, "." | ".." | "all" | "default")
         && text.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '/' | ':' | '%'))
