@@ -9,6 +9,7 @@ macro_rules! scenarios {
             the_address_is_freed_when_the_pod_is_finished
             immutable_is_refused_until_the_pod_is_edited
             never_keeps_the_address_for_the_name
+            an_unknown_release_policy_is_told_once
             the_quantity_is_ignored
             a_pod_without_the_resource_is_left_alone
         } }
@@ -104,6 +105,7 @@ macro_rules! scenarios {
             pre_allocation_by_object
             a_shortfall_is_made_good_when_addresses_come_free
             a_shortfall_by_http_is_accepted_with_the_real_size
+            a_pool_without_room_has_everybody_wait
             stateful_pods_in_a_pool_count
             deleting_a_pool_keeps_its_addresses
         } }
@@ -118,6 +120,8 @@ macro_rules! scenarios {
         } }
         $each! { reservations = $crate::promises::reservations, "promises/reservations.rs" {
             a_reserved_address_is_handed_out_to_nobody
+            a_reservation_shows_its_label_and_is_never_written
+            an_odd_object_is_counted_and_left_alone
             the_label_on_an_address_in_use_keeps_it_when_the_pod_is_gone
             without_the_label_it_is_a_reservation_like_any_other
         } }

@@ -15,6 +15,9 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 
+/// Packages with their benchmark programs.
+const BENCHES: [(&str, &str); 2] = [("galaxy-core", "ledger"), ("galaxy-ipam", "extender")];
+
 /// Developer commands of Galaxy.
 #[derive(Parser)]
 #[command(name = "cargo xtask", disable_help_subcommand = true)]
@@ -33,11 +36,10 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// Run the benchmarks of galaxy-core.
+    /// Run the benchmarks: decisions of the ledger and its memory, calls of the scheduler. Without a filter also a table with targets.
     Bench {
-        /// Arguments for the benchmark program, as a filter.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
+        /// Only benchmarks whose name has this in it.
+        filter: Option<String>,
     },
     /// A real control plane: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok.
     #[command(subcommand)]
@@ -61,9 +63,12 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test => test::run(),
         Task::Gen { check: false } => generate::write().map(|()| ExitCode::SUCCESS),
         Task::Gen { check: true } => generate::check().map(|()| ExitCode::SUCCESS),
-        Task::Bench { args } => {
-            let mut bench = cargo(&["bench", "--package", "galaxy-core", "--"]);
-            bench.args(args);
+        Task::Bench { filter } => {
+            let mut bench = cargo(&["bench", "--locked"]);
+            for (package, program) in BENCHES {
+                bench.args(["--package", package, "--bench", program]);
+            }
+            bench.arg("--").args(filter);
             require("benchmarks", &mut bench).map(|()| ExitCode::SUCCESS)
         }
         Task::Cluster(task) => cluster::run(task).map(|()| ExitCode::SUCCESS),

@@ -27,6 +27,8 @@ const FLOATING_IP_COLUMNS: &[Column] = &[
     ("Policy", "integer", ".spec.policy", false),
     ("Pool", "string", ".spec.pool", false),
     ("State", "string", ".spec.state", false),
+    // Galaxy never writes an administrator's object, so this is all that one has beside its name.
+    ("Reserved", "string", ".metadata.labels.reserved", false),
     ("Age", "date", ".metadata.creationTimestamp", false),
     ("Kind", "string", ".spec.owner.kind", true),
     ("Gateway", "string", ".spec.gateway", true),

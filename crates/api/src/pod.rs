@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
+use galaxy_core::{ReleasePolicy, policy::UnknownPolicy};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde::{
@@ -98,6 +99,13 @@ impl PodView {
     /// The value of an annotation, if the pod has it and it is not empty.
     pub fn annotation(&self, name: &str) -> Option<&str> {
         self.annotations.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The release policy annotation, if it is none of the words that mean something, and they matter.
+    pub fn unknown_release_policy(&self) -> Option<UnknownPolicy> {
+        let [policy, pool] =
+            [names::RELEASE_POLICY_ANNOTATION, names::POOL_ANNOTATION].map(|annotation| self.annotation(annotation));
+        ReleasePolicy::unknown_word(policy, pool)
     }
 
     /// The owner that manages this pod.

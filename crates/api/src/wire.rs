@@ -1,12 +1,17 @@
 //! Reading JSON as Go's `encoding/json` does, because that is what the original's clients rely on:
 //! member names in any letter case, `null` anywhere, unknown members skipped. Errors carry the path to the value.
 
+mod walk;
+
 use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
 
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize,
     de::{Error, MapAccess, SeqAccess, Visitor},
 };
+use serde_json::ser::PrettyFormatter;
+
+pub(crate) use walk::Walk;
 
 /// Parses a whole JSON document.
 ///
@@ -16,13 +21,23 @@ pub fn from_slice<'de, T: Deserialize<'de> + Default>(json: &'de [u8]) -> Result
     serde_json::from_slice::<Option<T>>(json).map(Option::unwrap_or_default)
 }
 
+/// JSON indented by one space, as the original's answers.
+///
+/// # Errors
+/// The value cannot be written as JSON, as a map whose keys are no strings.
+pub fn to_text(value: &impl Serialize) -> Result<String, serde_json::Error> {
+    let mut out = Vec::with_capacity(256);
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, PrettyFormatter::with_indent(b" ")))?;
+    String::from_utf8(out).map_err(serde::ser::Error::custom)
+}
+
 /// `inner` with the place it happened put in front.
 pub(crate) fn at<E: Error>(place: impl fmt::Display, inner: &E) -> E {
     E::custom(format_args!("{place}: {inner}"))
 }
 
 /// At most the first 64 characters of a value, for error texts.
-pub(crate) fn shorten(value: &str) -> Cow<'_, str> {
+pub fn shorten(value: &str) -> Cow<'_, str> {
     match value.char_indices().nth(64) {
         Some((end, _)) => Cow::Owned(format!("{}…", &value[..end])),
         None => Cow::Borrowed(value),

@@ -37,14 +37,17 @@ pub struct Engine {
 }
 
 /// The receiving ends of an engine, for the writer and the recorder.
-pub(crate) struct Outlets {
-    pub(crate) writes: mpsc::UnboundedReceiver<Write>,
-    pub(crate) notices: mpsc::UnboundedReceiver<Notice>,
+#[derive(Debug)]
+pub struct Outlets {
+    /// What is to be written, in the order decided.
+    pub writes: mpsc::UnboundedReceiver<Write>,
+    /// What people and the scheduler are to be told.
+    pub notices: mpsc::UnboundedReceiver<Notice>,
 }
 
 impl Engine {
     /// An engine with an empty, inactive ledger.
-    pub(crate) fn new(settings: Settings, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> (Arc<Self>, Outlets) {
+    pub fn new(settings: Settings, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> (Arc<Self>, Outlets) {
         let (writes, write_outlet) = mpsc::unbounded_channel();
         let (notices, notice_outlet) = mpsc::unbounded_channel();
         let engine = Engine {
@@ -161,6 +164,12 @@ impl Engine {
     /// The args annotation of a pod that is not bound yet.
     pub(crate) fn args_text(&self, uid: &Uid) -> Option<Box<str>> {
         self.texts().get(uid).map(|(_, text)| text.clone())
+    }
+
+    /// Has people told of what the ledger does not know about.
+    pub(crate) fn notify(&self, notice: Notice) {
+        // Fails only while everything stops.
+        let _ = self.notices.send(notice);
     }
 
     fn route(&self, outbox: Outbox) {

@@ -12,7 +12,7 @@
 //! | [`service`] | starts and stops it all |
 //! | [`engine`] | the ledger behind its lock, and the ways out of it |
 //! | `watch` | what happens in the cluster |
-//! | `extender` | the scheduler's calls |
+//! | [`extender`] | the scheduler's calls |
 //! | [`http`] | the API for people |
 //! | `writer` | the one writer of FloatingIP objects |
 //! | `recorder`, `conditions`, `events`, `pool_status` | what people and the scheduler are told |
@@ -31,7 +31,7 @@ mod convert;
 mod crds;
 pub mod engine;
 mod events;
-mod extender;
+pub mod extender;
 pub mod http;
 mod lease;
 pub mod metrics;

@@ -137,6 +137,7 @@ pub struct Metrics {
     wakes: Counter,
     refused_configs: Counter,
     leader: AtomicI64,
+    odd_objects: AtomicI64,
     queue: Mutex<(usize, Option<Instant>)>,
 }
 
@@ -169,6 +170,7 @@ impl Metrics {
             wakes: Counter::default(),
             refused_configs: Counter::default(),
             leader: AtomicI64::new(0),
+            odd_objects: AtomicI64::new(0),
             queue: Mutex::default(),
         };
         let registry = &mut metrics.registry;
@@ -238,6 +240,11 @@ impl Metrics {
         self.leader.store(i64::from(leads), Ordering::Relaxed);
     }
 
+    /// So many FloatingIP objects have something odd about them.
+    pub fn odd_objects(&self, count: usize) {
+        self.odd_objects.store(whole(count), Ordering::Relaxed);
+    }
+
     /// A configuration was refused.
     pub fn config_refused(&self) {
         self.refused_configs.inc();
@@ -290,6 +297,7 @@ impl Metrics {
         for (description, value) in [
             (&describe::ORPHANED, whole(stats.orphaned)),
             (&describe::DISPUTED, whole(stats.disputed)),
+            (&describe::ODD, self.odd_objects.load(Ordering::Relaxed)),
             (&describe::HOLDS, whole(stats.holds)),
             (&describe::PENDING, whole(stats.pending)),
             (&describe::CONFIG_GENERATION, whole(stats.generation)),

@@ -362,7 +362,7 @@ impl Service {
                     namespaces: self.options.pool_namespaces.clone(),
                 },
             ),
-            watches::spawn(tasks, all(watches::Pods::resource()), watches::Pods(engine.clone())),
+            watches::spawn(tasks, all(watches::Pods::resource()), watches::Pods::new(engine.clone())),
         ];
         let (reloads, wishes) = mpsc::unbounded_channel();
         let (sender, listed) = watch::channel(false);

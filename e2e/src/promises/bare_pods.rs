@@ -63,6 +63,33 @@ pub async fn never_keeps_the_address_for_the_name(lab: Lab) -> Result<()> {
     c.settled().await
 }
 
+/// A word that is no release policy counts as none, as ever; its pod is told so once.
+pub async fn an_unknown_release_policy_is_told_once(lab: Lab) -> Result<()> {
+    let c = lab.cluster(Setup::one_rack(1, 2)).await?;
+    let pod = Workload::pod("p").annotate(RELEASE_POLICY_ANNOTATION, "Immutable");
+    let pooled = Workload::pod("p-1").annotate(RELEASE_POLICY_ANNOTATION, "forever").pool("blue");
+    for pod in [&pod, &pooled] {
+        c.apply(pod).await?;
+        c.up(pod).await?;
+    }
+    let text = c.event("Pod", "p", "UnknownReleasePolicy").await?;
+    ensure!(
+        [RELEASE_POLICY_ANNOTATION, "\"Immutable\"", "\"immutable\"", "\"never\""]
+            .iter()
+            .all(|word| text.contains(word)),
+        "{text}"
+    );
+    c.annotate_pod("p", &json!({"other": "x"})).await?;
+    let ip = c.ip(&pod).await?;
+    c.delete(&pod).await?;
+    c.free(&ip).await?;
+    let told =
+        |events: Vec<(String, String)>| events.iter().filter(|(reason, _)| reason == "UnknownReleasePolicy").count();
+    ensure!(told(c.events("Pod", "p").await?) == 1);
+    ensure!(told(c.events("Pod", "p-1").await?) == 0, "a pool makes it never, whatever the word");
+    c.settled().await
+}
+
 /// The quantity of the resource does not matter.
 pub async fn the_quantity_is_ignored(lab: Lab) -> Result<()> {
     let c = lab.cluster(Setup::one_rack(1, 5)).await?;

@@ -250,6 +250,35 @@ pub async fn a_shortfall_by_http_is_accepted_with_the_real_size(lab: Lab) -> Res
     c.settled().await
 }
 
+/// A pool of size 0, or by HTTP of none, as the original read it: everybody waits and is told what to raise. An object needs a size.
+pub async fn a_pool_without_room_has_everybody_wait(lab: Lab) -> Result<()> {
+    let c = lab.cluster(Setup::one_rack(1, 10)).await?;
+    let mut object = json!({
+        "apiVersion": "galaxy.k8s.io/v1alpha1", "kind": "Pool", "metadata": {"name": "green", "namespace": "kube-system"},
+    });
+    for (size, word) in [(json!(null), "Required"), (json!(-1), "-1"), (json!(1_i64 << 40), "1099511627776")] {
+        object["size"] = size;
+        match c.create("pools", &object).await {
+            Err(kube::Error::Api(status)) if status.code == 422 && status.message.contains(word) => {}
+            other => anyhow::bail!("{object}: {other:?}"),
+        }
+    }
+    for body in [json!({"name": "blue"}), json!({"name": "blue", "size": 0, "preAllocateIP": true})] {
+        let answer = c.post("/v1/pool", &body).await?;
+        ensure!(answer.status == 200, "{body}: {answer:?}");
+    }
+    let shown = c.get("/v1/pool/blue").await?.json();
+    ensure!(shown["pool"] == json!({"name": "blue", "size": 0, "preAllocateIP": true}), "{shown}");
+    let web = Workload::deployment("web").pool("blue");
+    c.apply(&web).await?;
+    let name = c.one_waits(&web, "LimitReached").await?.name;
+    let condition = c.waits(&name, "LimitReached").await?;
+    ensure!(condition.message.contains("\"blue\"") && condition.message.contains("Pool.size"), "{}", condition.message);
+    c.set_pool("blue", 1, false).await?;
+    c.up(&web).await?;
+    c.settled().await
+}
+
 /// Pods of a StatefulSet keep their own addresses in a pool, and count towards its size for Deployments.
 pub async fn stateful_pods_in_a_pool_count(lab: Lab) -> Result<()> {
     let c = lab.cluster(Setup::one_rack(1, 10)).await?;

@@ -1,7 +1,7 @@
 //! Addresses that an administrator reserves with the label `reserved`.
 
 use anyhow::{Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{Lab, Setup, Workload};
 
@@ -21,6 +21,52 @@ pub async fn a_reserved_address_is_handed_out_to_nobody(lab: Lab) -> Result<()> 
     ensure!(entry.get("releasable").is_none() && entry.get("status").is_none(), "{listed}");
     c.delete_floating_ip("10.64.1.10").await?;
     c.up(&web).await?;
+    c.settled().await
+}
+
+/// Who reads the columns of `kubectl get floatingips` sees that an administrator has the address, and as whose.
+pub async fn a_reservation_shows_its_label_and_is_never_written(lab: Lab) -> Result<()> {
+    let c = lab.cluster(Setup::one_rack(1, 2)).await?;
+    c.reserve("10.64.1.10", "pool__reserved-for-node_").await?;
+    c.poll("the reservation is known", || async {
+        Ok(c.get("/v1/ip?keyword=reserved-for-node").await?.body.contains("10.64.1.10").then_some(()))
+    })
+    .await?;
+    c.sweep().await?;
+    let request = http::Request::get("/apis/galaxy.k8s.io/v1alpha1/floatingips/10.64.1.10")
+        .header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
+        .body(Vec::new())?;
+    let table: Value = c.client().request(request).await?;
+    let columns = table["columnDefinitions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let at = |name: &str| columns.iter().position(|column| column["name"] == name).unwrap_or(usize::MAX);
+    let cells = &table["rows"][0]["cells"];
+    ensure!(cells[at("Name")] == "10.64.1.10" && cells[at("Reserved")] == "this-is-not-for-pods", "{table}");
+    let object = &c.see().await?.addresses["10.64.1.10"].object;
+    ensure!(object.metadata.generation == Some(1) && object.spec.address.is_none(), "written by somebody: {object:?}");
+    c.settled().await
+}
+
+/// An object that nobody can read keeps its address from everybody, and is counted until it is gone.
+pub async fn an_odd_object_is_counted_and_left_alone(lab: Lab) -> Result<()> {
+    let c = lab.cluster(Setup::one_rack(1, 1)).await?;
+    let object = json!({
+        "apiVersion": "galaxy.k8s.io/v1alpha1", "kind": "FloatingIP", "metadata": {"name": "10.64.1.10"},
+        "spec": {"key": "junk", "attribute": "{", "policy": 1},
+    });
+    let odd = async |count: f64| {
+        c.poll(format!("odd objects: {count}"), || async {
+            Ok((c.metric("galaxy_ipam_odd_objects").await? == Some(count)).then_some(()))
+        })
+        .await
+    };
+    c.create("floatingips", &object).await?;
+    odd(1.0).await?;
+    let pod = Workload::pod("p");
+    c.apply(&pod).await?;
+    c.waits("p", "NoAddress").await?;
+    c.delete_floating_ip("10.64.1.10").await?;
+    odd(0.0).await?;
+    c.up(&pod).await?;
     c.settled().await
 }
 

@@ -2,17 +2,17 @@
 
 use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::{
     names,
     pod::PodView,
-    wire::{List, Map, Text, from_members, shorten},
+    wire::{self, List, Map, Text, Walk, from_members, shorten},
 };
 
 /// Body of `filter` and `priority`.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExtenderArgs<'a> {
     /// The pod to place.
     pub pod: Option<PodView>,
@@ -23,6 +23,39 @@ pub struct ExtenderArgs<'a> {
 }
 
 impl<'a> ExtenderArgs<'a> {
+    /// Reads a body in one pass: one with thousands of whole nodes has tens of megabytes.
+    ///
+    /// # Errors
+    /// Syntax errors and wrong types, with the path to the value and its position.
+    pub fn read(body: &'a [u8]) -> Result<Self, serde_json::Error> {
+        let read = std::str::from_utf8(body).ok().and_then(Self::walk);
+        // What is wrong with a bad one, serde says best.
+        read.map_or_else(|| wire::from_slice(body), Ok)
+    }
+
+    /// Reads the same as serde does, if nothing is wrong.
+    fn walk(body: &'a str) -> Option<Self> {
+        let mut walk = Walk::new(body);
+        let mut args = ExtenderArgs::default();
+        walk.members(|walk, name| {
+            if walk.null() {
+                return Some(());
+            }
+            if name.eq_ignore_ascii_case("Pod") {
+                args.pod = Some(walk.value()?.0);
+            } else if name.eq_ignore_ascii_case("NodeNames") {
+                let names: List<Text<'a>> = walk.value()?.0;
+                args.node_names = Some(names.into_texts());
+            } else if name.eq_ignore_ascii_case("Nodes") {
+                args.nodes = Some(walk_nodes(walk)?);
+            } else {
+                walk.value::<IgnoredAny>()?;
+            }
+            Some(())
+        })?;
+        walk.end().map(|()| args)
+    }
+
     /// Names of the candidates, in the order sent, whichever form they came in.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let names = self.node_names.iter().flatten().map(AsRef::as_ref);
@@ -34,8 +67,14 @@ impl<'a> ExtenderArgs<'a> {
 from_members!(<'de> ExtenderArgs<'de> {
     "Pod" => |args, pod: PodView| args.pod = Some(pod);
     "Nodes" => |args, nodes: NodeItems<'de>| args.nodes = Some(nodes.0);
-    "NodeNames" => |args, names: List<Text<'de>>| args.node_names = Some(names.0.into_iter().map(|name| name.0).collect());
+    "NodeNames" => |args, names: List<Text<'de>>| args.node_names = Some(names.into_texts());
 });
+
+impl<'a> List<Text<'a>> {
+    fn into_texts(self) -> Vec<Cow<'a, str>> {
+        self.0.into_iter().map(|text| text.0).collect()
+    }
+}
 
 impl ExtenderArgs<'_> {
     /// Takes the pod out, if it can be told from others.
@@ -64,19 +103,39 @@ struct NodeItems<'a>(Vec<NodeItem<'a>>);
 
 from_members!(<'de> NodeItems<'de> { "items" => |nodes, items: List<NodeItem<'de>>| nodes.0 = items.0; });
 
+fn walk_nodes<'a>(walk: &mut Walk<'a>) -> Option<Vec<NodeItem<'a>>> {
+    let mut nodes = Vec::new();
+    walk.members(|walk, name| {
+        if !name.eq_ignore_ascii_case("items") {
+            return walk.value::<IgnoredAny>().map(drop);
+        }
+        if walk.null() {
+            return Some(());
+        }
+        nodes.clear();
+        walk.items(|walk| {
+            if let (Some(view), raw) = walk.value::<Option<NodeView>>()? {
+                nodes.push(NodeItem { raw, view });
+            }
+            Some(())
+        })
+    })?;
+    Some(nodes)
+}
+
 /// A candidate node as sent, with the members that Galaxy reads.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeItem<'a> {
     /// The node's JSON text, for the answer.
-    pub raw: &'a RawValue,
+    pub raw: &'a str,
     /// What was read of it.
     pub view: NodeView,
 }
 
 impl<'de> Deserialize<'de> for NodeItem<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&RawValue>::deserialize(deserializer)?;
-        let view = serde_json::from_str(raw.get()).map_err(serde::de::Error::custom)?;
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        let view = serde_json::from_str(raw).map_err(serde::de::Error::custom)?;
         Ok(NodeItem { raw, view })
     }
 }

@@ -3,9 +3,9 @@
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
-use serde_json::value::RawValue;
 
 use super::request::{ExtenderArgs, MetaVictims};
+use crate::wire;
 
 /// Answer to `filter`.
 ///
@@ -21,7 +21,7 @@ pub struct FilterResult<'a> {
 /// The nodes that fit, in the form asked.
 #[derive(Debug, Clone)]
 enum Passed<'a> {
-    Nodes(Vec<&'a RawValue>),
+    Nodes(Vec<&'a str>),
     Names(Vec<Cow<'a, str>>),
 }
 
@@ -80,34 +80,61 @@ impl<'a> FilterResult<'a> {
         }
     }
 
+    /// The nodes that fit, as sent.
+    pub fn nodes(&self) -> &[&'a str] {
+        match &self.passed {
+            Passed::Nodes(nodes) => nodes,
+            Passed::Names(_) => &[],
+        }
+    }
+
+    /// The answer in JSON but for [`FilterResult::nodes`]: what stands before the first and after the last. Between them go commas.
+    ///
+    /// # Errors
+    /// None that can happen: all keys are strings.
+    pub fn around_nodes(&self) -> Result<(String, String), serde_json::Error> {
+        let mut head = wire::to_text(&Frame(self))?;
+        // Nothing but constant text stands before the list.
+        let inside = match &self.passed {
+            Passed::Nodes(_) => head.find("[]").map_or(head.len(), |list| list + 1),
+            Passed::Names(_) => head.len(),
+        };
+        let tail = head.split_off(inside);
+        Ok((head, tail))
+    }
+
     /// The refused nodes with the reasons.
     pub fn refused(&self) -> impl Iterator<Item = (&str, &str)> {
         self.refused.iter().map(|(name, reason)| (name.as_ref(), reason.as_ref()))
     }
 }
 
-impl Serialize for FilterResult<'_> {
+/// An answer whose nodes are still to be filled in.
+struct Frame<'a>(&'a FilterResult<'a>);
+
+impl Serialize for Frame<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let FilterResult { passed, refused, error } = self.0;
         let mut map = serializer.serialize_map(None)?;
-        match &self.passed {
-            Passed::Nodes(items) => map.serialize_entry("nodes", &NodeList { metadata: Empty {}, items })?,
+        match passed {
+            Passed::Nodes(_) => map.serialize_entry("nodes", &NodeList { metadata: Empty {}, items: [] })?,
             Passed::Names(names) => map.serialize_entry("NodeNames", names)?,
         }
-        if !self.refused.is_empty() {
-            map.serialize_entry("failedNodes", &Reasons(&self.refused))?;
-            map.serialize_entry("failedAndUnresolvableNodes", &Reasons(&self.refused))?;
+        if !refused.is_empty() {
+            map.serialize_entry("failedNodes", &Reasons(refused))?;
+            map.serialize_entry("failedAndUnresolvableNodes", &Reasons(refused))?;
         }
-        if !self.error.is_empty() {
-            map.serialize_entry("error", &self.error)?;
+        if !error.is_empty() {
+            map.serialize_entry("error", error)?;
         }
         map.end()
     }
 }
 
 #[derive(Serialize)]
-struct NodeList<'a> {
+struct NodeList {
     metadata: Empty,
-    items: &'a [&'a RawValue],
+    items: [Empty; 0],
 }
 
 #[derive(Serialize)]

@@ -15,8 +15,18 @@ const BIND: &str = include_str!("../captures/bind.json");
 const PREEMPT: &str = include_str!("../captures/preempt.json");
 const PREEMPT_NAMES: &str = include_str!("../captures/preempt-names.json");
 
+/// Both ways to read a request see the same in it.
 fn args(json: &str) -> ExtenderArgs<'_> {
-    wire::from_slice(json.as_bytes()).unwrap_or_else(|error| panic!("{json}: {error}"))
+    let args = ExtenderArgs::read(json.as_bytes()).unwrap_or_else(|error| panic!("{json}: {error}"));
+    assert_eq!(wire::from_slice::<ExtenderArgs<'_>>(json.as_bytes()).unwrap(), args, "{json}");
+    args
+}
+
+/// The whole answer, without the white space around the nodes.
+fn text(result: &FilterResult<'_>) -> String {
+    let (head, tail) = result.around_nodes().unwrap();
+    let close = |part: &str| part.lines().map(str::trim_start).collect::<String>().replace("\": ", "\":");
+    format!("{}{}{}", close(&head), result.nodes().join(","), close(&tail))
 }
 
 /// Lower-cases the names of all members, as schedulers before 1.17 wrote at the top.
@@ -143,6 +153,11 @@ fn tolerated_requests() {
         ),
         (r#"{"NodeNames":["x"],"NodeNames":["y"]}"#, false, "y"),
         (
+            " { \"Nodes\" : { \"items\":[{}] ,\n\t\"items\" : [ {\"metadata\":{\"name\":\"b\"}} , null ],\"items\":null } ,\"x\":5 }\r\n",
+            false,
+            "b",
+        ),
+        (
             r#"{"Pod":{"metadata":{"creationTimestamp":"never","annotations":{"k8s.v1.cni.galaxy.io/args":null},"ownerReferences":[null,{}]}}}"#,
             true,
             "",
@@ -179,12 +194,31 @@ fn refused_requests() {
         (r#"{"Pod":{"metadata":{"name":"a"#, "EOF"),
         ("{\"Pod\":{\"metadata\":{\"name\":\"\u{1}\"}}}", "control character"),
     ] {
-        let found = wire::from_slice::<ExtenderArgs<'_>>(json.as_bytes()).expect_err(json).to_string();
+        let found = ExtenderArgs::read(json.as_bytes()).expect_err(json).to_string();
         assert!(found.contains(error), "{json}: {found}");
     }
-    assert!(wire::from_slice::<ExtenderArgs<'_>>(b"{\"NodeNames\":[\"\xff\"]}").is_err(), "not UTF-8");
+    assert!(ExtenderArgs::read(b"{\"NodeNames\":[\"\xff\"]}").is_err(), "not UTF-8");
     let deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
-    let _ = wire::from_slice::<ExtenderArgs<'_>>(deep.as_bytes());
+    let _ = ExtenderArgs::read(deep.as_bytes());
+}
+
+/// The one pass over a body and serde agree on every damaged one.
+#[test]
+fn damaged_requests() {
+    let whole = FILTER.replace("\"items\":[", "\"items\":[null, ");
+    for at in (0..whole.len()).step_by(11) {
+        let (start, rest) = whole.split_at(at);
+        for damaged in [
+            start.to_owned(),
+            format!("{start}{}", &rest[1..]),
+            format!("{start},{rest}"),
+            format!("{start}}}{}", &rest[1..]),
+        ] {
+            let found = ExtenderArgs::read(damaged.as_bytes()).map_err(|error| error.to_string());
+            let expected = wire::from_slice::<ExtenderArgs<'_>>(damaged.as_bytes()).map_err(|error| error.to_string());
+            assert_eq!(found, expected, "{damaged}");
+        }
+    }
 }
 
 #[test]
@@ -196,7 +230,7 @@ fn filter_answers_in_the_form_asked() {
     let result = FilterResult::sort(args(r#"{"NodeNames":["a","b","c"]}"#), refuse_b);
     assert_eq!((result.passed(), result.refused().collect::<Vec<_>>()), (2, vec![("b", "FloatingIPPlugin:NoFIPLeft")]));
     assert_eq!(
-        serde_json::to_string(&result).unwrap(),
+        text(&result),
         concat!(
             r#"{"NodeNames":["a","c"],"failedNodes":{"b":"FloatingIPPlugin:NoFIPLeft"},"#,
             r#""failedAndUnresolvableNodes":{"b":"FloatingIPPlugin:NoFIPLeft"}}"#
@@ -204,13 +238,13 @@ fn filter_answers_in_the_form_asked() {
     );
     // No names in: an empty list out, which is not the same as none.
     let result = FilterResult::sort(args(r#"{"NodeNames":[]}"#), refuse_b);
-    assert_eq!(serde_json::to_string(&result).unwrap(), r#"{"NodeNames":[]}"#);
+    assert_eq!(text(&result), r#"{"NodeNames":[]}"#);
 
     // Nodes in, the same nodes out, byte for byte, whatever Galaxy knows of them.
     let json = r#"{"Nodes":{"items":[{"metadata":{"name":"a" },"future":{"x":1.0e2}},{"metadata":{"name":"b"}},{"x":"é\u00e9"}]}}"#;
     let result = FilterResult::sort(args(json), refuse_b);
     assert_eq!(
-        serde_json::to_string(&result).unwrap(),
+        text(&result),
         concat!(
             r#"{"nodes":{"metadata":{},"items":[{"metadata":{"name":"a" },"future":{"x":1.0e2}},{"x":"é\u00e9"}]},"#,
             r#""failedNodes":{"b":"FloatingIPPlugin:NoFIPLeft"},"failedAndUnresolvableNodes":{"b":"FloatingIPPlugin:NoFIPLeft"}}"#
@@ -218,9 +252,9 @@ fn filter_answers_in_the_form_asked() {
     );
     // Neither: `nodes` is always present.
     let result = FilterResult::sort(args("null"), refuse_b);
-    assert_eq!(serde_json::to_string(&result).unwrap(), r#"{"nodes":{"metadata":{},"items":[]}}"#);
+    assert_eq!(text(&result), r#"{"nodes":{"metadata":{},"items":[]}}"#);
     assert_eq!(
-        serde_json::to_string(&FilterResult::error("not the leader")).unwrap(),
+        text(&FilterResult::error("not the leader")),
         r#"{"nodes":{"metadata":{},"items":[]},"error":"not the leader"}"#
     );
 
@@ -229,7 +263,7 @@ fn filter_answers_in_the_form_asked() {
         assert_eq!((index, name, node.unwrap().internal_ips.len()), (0, "n2", 1));
         None
     });
-    let answer: Value = serde_json::to_value(&result).unwrap();
+    let answer: Value = serde_json::from_str(&text(&result)).unwrap();
     let request: Value = serde_json::from_str(FILTER).unwrap();
     assert_eq!(answer, json!({"nodes": request["Nodes"]}));
 }

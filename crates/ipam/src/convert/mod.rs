@@ -3,6 +3,7 @@
 
 pub(crate) mod floating_ip;
 mod node;
+pub(crate) mod oddity;
 mod pod;
 mod pool;
 pub(crate) mod workload;

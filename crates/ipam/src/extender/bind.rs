@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 use galaxy_api::annotation::{IpInfo, PodArgs};
 use galaxy_api::extender::{BindArgs, BindResult};
 use galaxy_api::names::ARGS_ANNOTATION;
+use galaxy_api::wire;
 use galaxy_core::ledger::{BindStep, BindingOutcome, Grant, PodRef};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Binding, ObjectReference, Pod};
@@ -23,6 +23,7 @@ use kube::{Api, Client};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::request::Whole;
 use super::{Extender, reply};
 use crate::calls::{Backoff, CallError, Proof, call};
 use crate::engine::Engine;
@@ -44,11 +45,11 @@ pub(crate) struct Binder {
 }
 
 /// `POST /v1/bind`
-pub(super) async fn bind(State(Extender { engine, binder }): State<Extender>, body: Bytes) -> Response {
+pub(super) async fn bind(State(Extender { engine, binder }): State<Extender>, Whole(body): Whole) -> Response {
     let begun = Instant::now();
-    let args: BindArgs = match reply::read(&body) {
+    let args: BindArgs = match wire::from_slice(&body) {
         Ok(args) => args,
-        Err(refusal) => return *refusal,
+        Err(error) => return reply::unreadable(&error),
     };
     let (result, error) = match args.validate() {
         Err(missing) => (metrics::BindResult::Refused, missing.to_string()),

@@ -9,31 +9,38 @@ use axum::response::Response;
 use galaxy_api::extender::{ExtenderArgs, FilterResult, HostPriority};
 use galaxy_core::ledger::{Filtered, Offer};
 
+use super::request::{self, Whole};
 use super::{Extender, reply};
 use crate::convert;
+use crate::engine::Engine;
 use crate::metrics;
 
 /// `POST /v1/filter`
-pub(super) async fn filter(State(Extender { engine, .. }): State<Extender>, body: Bytes) -> Response {
+pub(super) async fn filter(State(Extender { engine, .. }): State<Extender>, Whole(body): Whole) -> Response {
     let begun = Instant::now();
+    request::answer(body, move |body| decide(&engine, &body, begun)).await
+}
+
+/// The answer to the body of a filter call that came at `begun`.
+pub fn decide(engine: &Engine, body: &Bytes, begun: Instant) -> Response {
     let done = |result| engine.metrics.filter_done(result, begun.elapsed());
-    let mut args: ExtenderArgs<'_> = match reply::read(&body) {
+    let mut args = match ExtenderArgs::read(body) {
         Ok(args) => args,
-        Err(refusal) => {
+        Err(error) => {
             done(metrics::FilterResult::Error);
-            return *refusal;
+            return reply::unreadable(&error);
         }
     };
     let pod = match args.take_pod() {
         Ok(pod) => pod,
         Err(missing) => {
             done(metrics::FilterResult::Error);
-            return reply::json(&FilterResult::error(missing.to_string()));
+            return reply::filtered(body, &FilterResult::error(missing.to_string()));
         }
     };
     if !pod.wants_floating_ip {
         done(metrics::FilterResult::Unconcerned);
-        return reply::json(&FilterResult::sort(args, |_, _, _| None));
+        return reply::filtered(body, &FilterResult::sort(args, |_, _, _| None));
     }
     let view = convert::pod_view(&pod);
     let filtered = {
@@ -45,7 +52,7 @@ pub(super) async fn filter(State(Extender { engine, .. }): State<Extender>, body
         Filtered::NotNow(why) => {
             tracing::info!(%pod, uid = pod.uid, why, "filter: cannot decide now");
             done(metrics::FilterResult::Error);
-            reply::json(&FilterResult::error(why))
+            reply::filtered(body, &FilterResult::error(why))
         }
         Filtered::Nodes { verdicts, refusals } => {
             let texts: Vec<Arc<str>> = refusals.iter().map(|refusal| refusal.text.as_str().into()).collect();
@@ -62,16 +69,20 @@ pub(super) async fn filter(State(Extender { engine, .. }): State<Extender>, body
                 tracing::debug!(%pod, uid = pod.uid, offered, passed, ?reasons, "filter: passed");
                 done(metrics::FilterResult::Passed);
             }
-            reply::json(&result)
+            reply::filtered(body, &result)
         }
     }
 }
 
 /// `POST /v1/priority`. A pod that wants no address gets no opinion.
-pub(super) async fn priority(State(Extender { engine, .. }): State<Extender>, body: Bytes) -> Response {
-    let args: ExtenderArgs<'_> = match reply::read(&body) {
+pub(super) async fn priority(State(Extender { engine, .. }): State<Extender>, Whole(body): Whole) -> Response {
+    request::answer(body, move |body| score(&engine, &body)).await
+}
+
+fn score(engine: &Engine, body: &Bytes) -> Response {
+    let args = match ExtenderArgs::read(body) {
         Ok(args) => args,
-        Err(refusal) => return *refusal,
+        Err(error) => return reply::unreadable(&error),
     };
     if !args.pod.as_ref().is_some_and(|pod| pod.wants_floating_ip) {
         return reply::json(&Vec::<HostPriority<'_>>::new());

@@ -7,6 +7,7 @@ mod bind;
 mod filter;
 mod preempt;
 mod reply;
+mod request;
 
 use std::sync::Arc;
 
@@ -15,11 +16,9 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::post;
 
 pub(crate) use bind::Binder;
+pub use filter::decide as decide_filter;
 
 use crate::engine::Engine;
-
-/// Largest request: 5,000 whole nodes have about 60 MB.
-const MAX_BODY_BYTES: usize = 256 << 20;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -35,7 +34,7 @@ pub(crate) fn router(engine: Arc<Engine>, binder: Arc<Binder>) -> Router {
         .route("/v1/priority", post(filter::priority))
         .route("/v1/bind", post(bind::bind))
         .route("/v1/preempt", post(preempt::preempt))
-        .route_layer(axum::middleware::from_fn(reply::json_only))
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .route_layer(axum::middleware::from_fn(request::json_only))
+        .layer(DefaultBodyLimit::max(request::MAX_BYTES))
         .with_state(Extender { engine, binder })
 }

@@ -1,18 +1,24 @@
 //! Preempt: on which nodes would the deletion of pods help? Read-only.
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 use galaxy_api::extender::{PreemptArgs, PreemptResult};
+use galaxy_api::wire;
 
+use super::request::{self, Whole};
 use super::{Extender, reply};
 use crate::convert;
+use crate::engine::Engine;
 
 /// `POST /v1/preempt`. Without a pod that wants an address nothing is left out.
-pub(super) async fn preempt(State(Extender { engine, .. }): State<Extender>, body: Bytes) -> Response {
-    let PreemptArgs { pod, mut victims } = match reply::read(&body) {
+pub(super) async fn preempt(State(Extender { engine, .. }): State<Extender>, Whole(body): Whole) -> Response {
+    request::answer(body, move |body| decide(&engine, &body)).await
+}
+
+fn decide(engine: &Engine, body: &[u8]) -> Response {
+    let PreemptArgs { pod, mut victims } = match wire::from_slice(body) {
         Ok(args) => args,
-        Err(refusal) => return *refusal,
+        Err(error) => return reply::unreadable(&error),
     };
     if let Some(pod) = pod.filter(|pod| pod.wants_floating_ip) {
         let view = convert::pod_view(&pod);

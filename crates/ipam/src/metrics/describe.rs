@@ -46,6 +46,8 @@ metrics! {
         "Addresses that left the configuration while somebody had them; they stay with their owner and are not handed out again";
     DISPUTED = Gauge "galaxy_ipam_disputed_addresses" []
         "Addresses kept back because a running pod's annotation names them and nothing confirms it";
+    ODD = Gauge "galaxy_ipam_odd_objects" []
+        "FloatingIP objects with a name or members that make no sense; the log names each once, with member and value";
     HOLDS = Gauge "galaxy_ipam_holds" []
         "Pods that passed filter and have not been bound yet, each with a claim on a limit or on a reserved address";
     PENDING = Gauge "galaxy_ipam_pending_addresses" []

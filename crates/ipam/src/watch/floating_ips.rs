@@ -7,26 +7,32 @@ use galaxy_api::FloatingIP;
 use galaxy_core::Addr;
 use galaxy_core::ledger::{ObjectRef, Stored};
 use kube::core::{ApiResource, ObjectMeta};
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::odd::Odd;
 use super::{Feed, Following, Object, Slim};
 use crate::convert::floating_ip;
+use crate::convert::oddity::oddity;
 use crate::engine::Engine;
 use crate::objects::Extra;
 
-/// One object, decoded; none if its name is not an address.
+/// One object, decoded.
 #[derive(Debug, Clone)]
-pub(crate) struct SlimFloatingIp(Option<(Stored, Option<Box<Extra>>)>);
+pub(crate) struct SlimFloatingIp {
+    stored: Stored,
+    extra: Option<Box<Extra>>,
+    /// What is odd about it.
+    oddity: Option<String>,
+}
 
 impl Slim for SlimFloatingIp {
     fn read(meta: &ObjectMeta, object: Value) -> Result<Self, String> {
-        let fip: FloatingIP = serde_json::from_value(object).map_err(|error| error.to_string())?;
-        let stored = floating_ip::stored(&fip);
-        if stored.is_none() {
-            return Err("its name is not an address, so it stands for none".to_owned());
-        }
-        Ok(SlimFloatingIp(stored.map(|stored| (stored, Extra::of(meta)))))
+        let fip = FloatingIP::deserialize(&object).map_err(|error| error.to_string())?;
+        let stored = floating_ip::stored(&fip).ok_or("its name is not an address, so it stands for none")?;
+        let oddity = oddity(&fip, &object["spec"], &stored.record);
+        Ok(SlimFloatingIp { stored, extra: Extra::of(meta), oddity })
     }
 }
 
@@ -38,11 +44,13 @@ pub(crate) struct FloatingIps {
     engine: Arc<Engine>,
     /// Objects of a list that will be loaded as a whole, and who waits for it.
     loading: Option<(Vec<Stored>, Vec<Reload>)>,
+    odd: Odd,
 }
 
 impl FloatingIps {
     pub(crate) fn new(engine: Arc<Engine>) -> Self {
-        FloatingIps { engine, loading: None }
+        let odd = Odd::new(engine.metrics.clone());
+        FloatingIps { engine, loading: None, odd }
     }
 
     pub(crate) fn resource() -> ApiResource {
@@ -79,18 +87,13 @@ impl Feed for FloatingIps {
     type Seen = ObjectRef;
 
     fn key(&self, object: &Object<SlimFloatingIp>) -> Option<(Addr, ObjectRef)> {
-        match &object.item {
-            Ok(item) => item.0.as_ref().map(|(stored, _)| (stored.record.addr, stored.object.clone())),
-            Err(error) => {
-                let name = object.meta.name.as_deref().unwrap_or_default();
-                tracing::warn!(name, error, "this FloatingIP is left alone");
-                None
-            }
-        }
+        let item = object.item.as_ref().ok()?;
+        Some((item.stored.record.addr, item.stored.object.clone()))
     }
 
     fn observed(&mut self, object: Object<SlimFloatingIp>) {
-        let Some((stored, extra)) = object.item("FloatingIP").and_then(|item| item.0) else { return };
+        let Ok(SlimFloatingIp { stored, extra, oddity }) = object.item else { return };
+        self.odd.seen(object.meta.name.as_deref().unwrap_or_default(), oddity);
         self.engine.objects.observed(stored.record.addr, &stored.object, extra);
         match &mut self.loading {
             Some((list, _)) => list.push(stored),
@@ -99,10 +102,17 @@ impl Feed for FloatingIps {
     }
 
     fn gone(&mut self, addr: Addr, seen: ObjectRef, _: Option<Object<SlimFloatingIp>>) {
+        self.odd.gone(&galaxy_core::addr::object_name(addr.ip()));
         self.engine.objects.gone(addr, &seen);
         if self.loading.is_none() {
             self.engine.with(|ledger, now| ledger.address_deleted(now, addr, &seen));
         }
+    }
+
+    fn passed_over(&mut self, object: Object<SlimFloatingIp>, gone: bool) {
+        let name = object.meta.name.unwrap_or_default();
+        let error = object.item.err().filter(|_| !gone);
+        self.odd.seen(&name, error.map(|error| format!("this FloatingIP is left alone: {error}")));
     }
 
     fn listing(&mut self, known: &mut HashMap<Addr, ObjectRef>) {

@@ -8,6 +8,7 @@ mod config_map;
 mod custom;
 mod floating_ips;
 mod object;
+mod odd;
 mod pods;
 
 pub(crate) use cluster::{Deployments, Nodes, Pools, ReplicaSets, StatefulSets};
@@ -52,6 +53,9 @@ pub(crate) trait Feed: Send {
 
     /// An object is gone: DELETED, with its last state, or absent from a quorum list that began after it was known.
     fn gone(&mut self, key: Self::Key, seen: Self::Seen, last: Option<Object<Self::Item>>);
+
+    /// An object without a key was made, changed or, if `gone`, deleted.
+    fn passed_over(&mut self, _object: Object<Self::Item>, _gone: bool) {}
 
     /// A list is about to begin.
     fn listing(&mut self, _known: &mut HashMap<Self::Key, Self::Seen>) {}
@@ -187,12 +191,16 @@ impl<F: Feed> Lists<'_, F> {
                     self.before.remove(&key);
                     self.known.insert(key, seen);
                     feed.observed(object);
+                } else {
+                    feed.passed_over(object, false);
                 }
             }
             Event::Delete(object) => {
                 if let Some((key, seen)) = feed.key(&object) {
                     self.known.remove(&key);
                     feed.gone(key, seen, Some(object));
+                } else {
+                    feed.passed_over(object, true);
                 }
             }
             Event::InitDone => {

@@ -108,7 +108,7 @@ async fn route(api: Arc<Api>, parts: http::request::Parts, body: Bytes) -> Resul
         return Ok(json_response(201, &review, JSON));
     }
     let Some(target) = Target::parse(path) else {
-        return Ok(failure(&Status::not_served(format!("path {path:?}"))));
+        return Ok(bytes_response(404, "404 page not found\n".into(), "text/plain; charset=utf-8"));
     };
     // A body of an unknown resource need not be readable to say that it is not served.
     if !is_served(&api, &target) {
