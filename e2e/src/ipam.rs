@@ -117,6 +117,9 @@ impl Ipam {
         if !setup.flags.iter().any(|flag| flag.starts_with("--leader-elect")) {
             args.push("--leader-elect=false".to_owned());
         }
+        if !setup.flags.iter().any(|flag| flag.starts_with("--api-auth")) {
+            args.push("--api-auth=none".to_owned());
+        }
         args.extend(setup.flags.iter().cloned());
         let file = json!({ "schedule_plugin": setup.plugin }).to_string();
         config.connect_timeout = Some(Duration::from_secs(2));

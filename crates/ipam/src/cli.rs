@@ -1,5 +1,6 @@
 //! The command line of galaxy-ipam: its own flags, and how Go programs read theirs.
 
+mod access;
 mod duration;
 mod legacy;
 mod logging;
@@ -8,6 +9,7 @@ use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum, error::ErrorKind};
 
+pub use access::{Access, ApiAuth};
 pub use duration::{BadDuration, parse_duration};
 pub use logging::init_logging;
 
@@ -53,8 +55,8 @@ pub enum LogFormat {
     max_term_width = 110
 )]
 pub struct Options {
-    /// Address that both servers listen on.
-    #[arg(long, help_heading = SERVING, value_name = "IP", default_value = "0.0.0.0")]
+    /// Address that both servers listen on. Also --bind-address.
+    #[arg(long, alias = "bind-address", help_heading = SERVING, value_name = "IP", default_value = "0.0.0.0")]
     pub bind: IpAddr,
 
     /// Port of the scheduler extender. 0 takes any free one.
@@ -69,6 +71,10 @@ pub struct Options {
     #[arg(long, help_heading = SERVING, action = ArgAction::Set, num_args = 0..=1, require_equals = true,
         default_value = "false", default_missing_value = "true", value_parser = parse_bool, value_name = "BOOL")]
     pub swagger: bool,
+
+    /// Who may connect and what they may do.
+    #[command(flatten)]
+    pub access: Access,
 
     /// URL of the Kubernetes API server; takes precedence over the one in --kubeconfig.
     #[arg(long, help_heading = CLUSTER, value_name = "URL", default_value = "", hide_default_value = true)]
@@ -184,6 +190,9 @@ impl Options {
         }
         if self.port == self.api_port && self.port != 0 {
             return error(format!("--port and --api-port are both {}; they need a port each", self.port));
+        }
+        if let Err(text) = self.access.check() {
+            return error(text);
         }
         Ok(())
     }

@@ -26,6 +26,10 @@ pub use backend::Backend;
 pub use openapi::openapi_json;
 pub use swagger12::{declaration as swagger12_declaration, listing as swagger12_listing};
 
+pub(crate) use reply::answer;
+
+use crate::auth;
+use crate::cli::ApiAuth;
 use crate::metrics::{Format, Metrics};
 
 /// Largest request body: a full page of a list, sent back to be released, has about 2.5 MB.
@@ -36,6 +40,10 @@ const MAX_BODY_BYTES: usize = 8 << 20;
 pub struct Settings {
     /// Serve the documentation's page at `/apidocs/` too (`--swagger`).
     pub swagger_page: bool,
+    /// The port speaks TLS.
+    pub tls: bool,
+    /// Who decides what a caller may do (`--api-auth`).
+    pub auth: ApiAuth,
     /// Longest time for one call of the API server.
     pub call_deadline: Duration,
     /// How long to wait until a pool is filled before the answer says how far it came.
@@ -48,6 +56,8 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             swagger_page: false,
+            tls: false,
+            auth: ApiAuth::default(),
             call_deadline: Duration::from_secs(4),
             fill_patience: Duration::from_secs(10),
             release_patience: Duration::from_secs(65),
@@ -73,9 +83,17 @@ pub fn router(backend: Arc<dyn Backend>, client: kube::Client, metrics: Arc<Metr
         .route("/v1/pool/{name}", get(pools::get).delete(pools::delete))
         .layer(axum::middleware::from_fn(reply::negotiate))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
+    // Documentation, health and metrics are open, as in the original.
+    let v1 = match settings.auth {
+        ApiAuth::Kubernetes => {
+            let gate = auth::Gate::new(client.clone(), metrics.clone());
+            v1.layer(axum::middleware::from_fn_with_state(gate, auth::guard))
+        }
+        ApiAuth::None => v1,
+    };
     v1.route("/metrics", get(scrape))
         .with_state(Api { backend, client, metrics, settings })
-        .merge(docs::router(settings.swagger_page))
+        .merge(docs::router(settings.swagger_page, if settings.tls { "https" } else { "http" }))
         .merge(health)
         .fallback(reply::not_found)
         .method_not_allowed_fallback(reply::method_not_allowed)

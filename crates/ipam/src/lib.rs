@@ -14,11 +14,14 @@
 //! | `watch` | what happens in the cluster |
 //! | [`extender`] | the scheduler's calls |
 //! | [`http`] | the API for people |
+//! | `access`, `auth`, `tls` | who may connect and use that API |
 //! | `writer` | the one writer of FloatingIP objects |
 //! | `recorder`, `conditions`, `events`, `pool_status` | what people and the scheduler are told |
 //! | `sweep`, `reads` | proof that something is gone |
 //! | `config`, `crds`, `lease` | address pools, definitions, leadership |
 
+mod access;
+mod auth;
 mod backend;
 mod calls;
 pub mod cli;
@@ -43,6 +46,7 @@ mod recorder;
 mod servers;
 pub mod service;
 mod sweep;
+mod tls;
 mod waiters;
 mod watch;
 mod writer;

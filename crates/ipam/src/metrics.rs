@@ -95,6 +95,70 @@ impl BindResult {
     }
 }
 
+/// One of the two ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    /// The scheduler's.
+    Extender,
+    /// The HTTP API's.
+    Api,
+}
+
+impl Port {
+    /// The port as labels and logs name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Port::Extender => "extender",
+            Port::Api => "api",
+        }
+    }
+}
+
+/// Why a connection or a request was turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turned {
+    /// The TLS handshake failed.
+    Handshake,
+    /// It is not known who asks.
+    Unauthenticated,
+    /// They may not.
+    Forbidden,
+    /// The API server could not be asked.
+    Unavailable,
+}
+
+impl Turned {
+    fn as_str(self) -> &'static str {
+        match self {
+            Turned::Handshake => "handshake",
+            Turned::Unauthenticated => "unauthenticated",
+            Turned::Forbidden => "forbidden",
+            Turned::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// What a port may lack of protection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// TLS.
+    Tls,
+    /// Client certificates.
+    ClientCertificates,
+    /// Checks of tokens and rights.
+    Authorization,
+}
+
+impl Lack {
+    fn as_str(self) -> &'static str {
+        match self {
+            Lack::Tls => "tls",
+            Lack::ClientCertificates => "client_certificates",
+            Lack::Authorization => "authorization",
+        }
+    }
+}
+
 /// A call of the cloud provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloudCall {
@@ -134,6 +198,10 @@ pub struct Metrics {
     writes: Family<Labels, Counter>,
     retries: Family<Labels, Counter>,
     watch_restarts: Family<Labels, Counter>,
+    turned_away: Family<Labels, Counter>,
+    unprotected: Family<Labels, Gauge>,
+    tls_reloads: Family<Labels, Counter>,
+    tls_expiry: Gauge,
     wakes: Counter,
     refused_configs: Counter,
     leader: AtomicI64,
@@ -167,6 +235,10 @@ impl Metrics {
             writes: Family::default(),
             retries: Family::default(),
             watch_restarts: Family::default(),
+            turned_away: Family::default(),
+            unprotected: Family::default(),
+            tls_reloads: Family::default(),
+            tls_expiry: Gauge::default(),
             wakes: Counter::default(),
             refused_configs: Counter::default(),
             leader: AtomicI64::new(0),
@@ -182,6 +254,10 @@ impl Metrics {
         register(registry, &describe::WRITES, metrics.writes.clone());
         register(registry, &describe::RETRIES, metrics.retries.clone());
         register(registry, &describe::WATCH_RESTARTS, metrics.watch_restarts.clone());
+        register(registry, &describe::TURNED_AWAY, metrics.turned_away.clone());
+        register(registry, &describe::UNPROTECTED, metrics.unprotected.clone());
+        register(registry, &describe::TLS_RELOADS, metrics.tls_reloads.clone());
+        register(registry, &describe::TLS_EXPIRY, metrics.tls_expiry.clone());
         register(registry, &describe::WAKES, metrics.wakes.clone());
         register(registry, &describe::REFUSED_CONFIGS, metrics.refused_configs.clone());
         metrics
@@ -228,6 +304,28 @@ impl Metrics {
     /// The writer's queue changed: how long it is now and since when the first in it waits.
     pub fn writer_queue(&self, length: usize, oldest: Option<Instant>) {
         *self.queue.lock().unwrap_or_else(PoisonError::into_inner) = (length, oldest);
+    }
+
+    /// A connection or a request was turned away.
+    pub fn turned_away(&self, port: Port, why: Turned) {
+        self.turned_away.get_or_create(&labels(&describe::TURNED_AWAY, [port.as_str(), why.as_str()])).inc();
+    }
+
+    /// Whether a port lacks a protection.
+    pub fn unprotected(&self, port: Port, lack: Lack, lacks: bool) {
+        let labels = labels(&describe::UNPROTECTED, [port.as_str(), lack.as_str()]);
+        self.unprotected.get_or_create(&labels).set(i64::from(lacks));
+    }
+
+    /// Changed certificate files were read; they came into force or were refused.
+    pub fn tls_reloaded(&self, success: bool) {
+        let result = if success { "ok" } else { "refused" };
+        self.tls_reloads.get_or_create(&labels(&describe::TLS_RELOADS, [result])).inc();
+    }
+
+    /// When the certificate in use expires, in seconds since 1970.
+    pub fn tls_expiry(&self, seconds: i64) {
+        self.tls_expiry.set(seconds);
     }
 
     /// A waiting pod was woken.

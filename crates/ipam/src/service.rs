@@ -25,7 +25,7 @@ use crate::events::Events;
 use crate::extender::{self, Binder};
 use crate::http;
 use crate::lease::{Candidate, Timing};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Port};
 use crate::pool_status::PoolStatusWriter;
 use crate::pools::PoolObjects;
 use crate::reads::Reader;
@@ -33,9 +33,10 @@ use crate::recorder::Recorder;
 pub use crate::servers::stop_signal;
 use crate::servers::{FINISH, listen, serve};
 use crate::sweep;
+use crate::tls::Tls;
 use crate::watch::{self as watches, CustomKinds, FloatingIps, Following, Reload, Synced};
 use crate::writer::Writer;
-use crate::{cluster_client, crds};
+use crate::{access, cluster_client, crds};
 
 /// How long it then waits for the lease to be given up.
 const RELEASE: Duration = Duration::from_secs(1);
@@ -132,18 +133,31 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         options.pool_namespaces.clone(),
     ));
 
+    let tls = Tls::load(&options.access, metrics.clone())?;
     let extender_listener = listen(options.bind, options.port).await?;
     let api_listener = listen(options.bind, options.api_port).await?;
     let (extender, api) = (extender_listener.local_addr()?, api_listener.local_addr()?);
     let health = http::health_router(backend.clone());
-    let extender_router = extender::router(engine.clone(), binder).merge(health);
-    let api_settings = http::Settings { swagger_page: options.swagger, ..http::Settings::default() };
+    let extender_router =
+        access::guard_extender(extender::router(engine.clone(), binder), &options.access, tls.as_ref(), &metrics)
+            .merge(health);
+    access::tell(&options.access, &metrics);
+    let api_settings = http::Settings {
+        swagger_page: options.swagger,
+        tls: tls.is_some(),
+        auth: options.access.api_auth,
+        ..http::Settings::default()
+    };
     let api_router = http::router(backend.clone(), client.clone(), metrics, api_settings);
     tracing::info!(%extender, %api, version = env!("CARGO_PKG_VERSION"), "galaxy-ipam listens");
 
     let mut endless = JoinSet::new();
-    endless.spawn(serve(extender_listener, extender_router, stop.clone()));
-    endless.spawn(serve(api_listener, api_router, stop.clone()));
+    let over = |port| tls.clone().map(|tls| (tls, port));
+    endless.spawn(serve(extender_listener, over(Port::Extender), extender_router, stop.clone()));
+    endless.spawn(serve(api_listener, over(Port::Api), api_router, stop.clone()));
+    if let Some(tls) = tls {
+        endless.spawn(tls.follow());
+    }
     endless.spawn(event_writer);
     let service = Service {
         client,

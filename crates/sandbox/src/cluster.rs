@@ -71,7 +71,12 @@ impl SandboxCluster {
     /// # Errors
     /// The address cannot be listened on, or a node is refused.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
-        let api = Server::start(apiserver::Options { clock: options.clock.clone(), address: options.address }).await?;
+        let api = Server::start(apiserver::Options {
+            clock: options.clock.clone(),
+            address: options.address,
+            users: Vec::new(),
+        })
+        .await?;
         // Each part with a name of its own, by which faults and counters can tell it from the others.
         let part = |agent: &str| -> anyhow::Result<Context> {
             let client = plain_client(&api.config(agent))?;

@@ -71,7 +71,7 @@ pub(crate) async fn config(kubeconfig: Value) -> Result<kube::Config> {
 }
 
 /// What stands before the point in the DER form of a public P-256 key.
-const P256: [u8; 26] = [
+pub(crate) const P256: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
     0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
@@ -86,7 +86,7 @@ fn write_keys(dir: &Path) -> Result<()> {
     put(dir, "service-account.pub", &pem("PUBLIC KEY", &[&P256, key.public_key().as_ref()].concat())?)
 }
 
-fn pem(what: &str, der: &[u8]) -> Result<String> {
+pub(crate) fn pem(what: &str, der: &[u8]) -> Result<String> {
     // A ByteString is base64 in JSON.
     let base64 = serde_json::to_value(ByteString(der.to_vec()))?;
     let lines: Vec<_> =

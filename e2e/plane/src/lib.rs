@@ -7,6 +7,7 @@
 
 mod access;
 mod binaries;
+mod certificates;
 mod commands;
 mod files;
 mod ipam;
@@ -19,6 +20,7 @@ mod wait;
 
 pub use access::Output;
 pub use binaries::{Binaries, NEWEST, build, versions};
+pub use certificates::{Authority, Certified, Subject};
 pub use commands::Component;
 pub use ipam::{Ipam, IpamOptions};
 pub use nodes::{Node, Rack};

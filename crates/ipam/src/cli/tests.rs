@@ -98,6 +98,18 @@ fn wrong_flags_say_what_is_wrong_and_exit_with_2() {
         (&["--leader-elect-retry-period=0"], &["more than 0"]),
         (&["--leader-elect-lease-duration=0"], &["at least 1s"]),
         (&["--port=9041"], &["--port and --api-port are both 9041"]),
+        (&["--tls-cert-file=a.crt"], &["--tls-cert-file=a.crt needs --tls-private-key-file"]),
+        (&["--tls-private-key-file=a.key"], &["--tls-private-key-file=a.key needs --tls-cert-file"]),
+        (&["--client-ca-file=ca.crt"], &["--client-ca-file=ca.crt needs --tls-cert-file"]),
+        (
+            &["--tls-cert-file=a", "--tls-private-key-file=b", "--client-allowed-names=x"],
+            &["--client-allowed-names=x needs --client-ca-file"],
+        ),
+        (
+            &["--tls-cert-file=a", "--tls-private-key-file=b", "--client-ca-file=c", "--client-allowed-names=x,,y"],
+            &["--client-allowed-names=x,,y has an empty name"],
+        ),
+        (&["--api-auth=maybe"], &["--api-auth", "maybe", "kubernetes"]),
         (&["serve"], &["serve"]),
         (&["-x"], &["-x"]),
     ];
@@ -122,4 +134,12 @@ fn help_and_version_are_no_failures() {
     }
     let help = Options::help_text();
     assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+}
+
+#[test]
+fn the_api_is_guarded_unless_told_otherwise() {
+    assert_eq!(parse(&[]).unwrap().access, Access::default());
+    assert_eq!(parse(&[]).unwrap().access.api_auth, ApiAuth::Kubernetes);
+    assert_eq!(parse(&["--api_auth=none"]).unwrap().access.api_auth, ApiAuth::None);
+    assert_eq!(parse(&["--bind-address=127.0.0.1"]).unwrap().bind.to_string(), "127.0.0.1");
 }

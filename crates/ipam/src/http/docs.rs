@@ -11,11 +11,11 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::{openapi::openapi_json, swagger12};
 
 /// `/openapi.json`, `/swagger-ui/`, `/apidocs.json`, `/apidocs.json/v1` and, if wanted, `/apidocs/`.
-pub(super) fn router(swagger_page: bool) -> Router {
+pub(super) fn router(swagger_page: bool, scheme: &'static str) -> Router {
     let router = Router::new()
         .route("/openapi.json", get(|| async { json(openapi_json()) }))
         .route("/apidocs.json", get(|| async { json(swagger12::listing()) }))
-        .route("/apidocs.json/v1", get(declaration))
+        .route("/apidocs.json/v1", get(move |uri, headers| declaration(scheme, uri, headers)))
         .merge(page("/swagger-ui"));
     if swagger_page { router.merge(page("/apidocs")) } else { router }
 }
@@ -25,10 +25,10 @@ fn page(path: &'static str) -> SwaggerUi {
     SwaggerUi::new(path).config(Config::new(["/openapi.json"]).validator_url("none"))
 }
 
-async fn declaration(uri: Uri, headers: HeaderMap) -> Response {
+async fn declaration(scheme: &str, uri: Uri, headers: HeaderMap) -> Response {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| uri.authority().map(|authority| authority.as_str()));
-    json(swagger12::declaration(&format!("http://{}", host.unwrap_or("localhost:9041"))))
+    json(swagger12::declaration(&format!("{scheme}://{}", host.unwrap_or("localhost:9041"))))
 }
 
 fn json(document: String) -> Response {

@@ -23,7 +23,7 @@ pub(super) fn to_json(value: &impl Serialize) -> String {
 }
 
 /// An answer whose HTTP status is `code`.
-pub(super) fn answer(code: u16, body: &impl Serialize) -> Response {
+pub(crate) fn answer(code: u16, body: &impl Serialize) -> Response {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, [(header::CONTENT_TYPE, JSON)], to_json(body)).into_response()
 }

@@ -22,6 +22,7 @@ pub fn declaration(base: &str) -> String {
         "basePath": base,
         "resourcePath": "/v1",
         "info": info(),
+        "authorizations": {"bearer": {"type": "apiKey", "passAs": "header", "keyname": "Authorization"}},
         "apis": [
             {"path": "/v1/ip", "description": "addresses", "operations": [list(), release()]},
             {"path": "/v1/pool/{name}", "description": "one pool", "operations": [get_pool(), delete_pool()]},
@@ -117,8 +118,13 @@ fn operation(
     summary: &str,
     model: &str,
     parameters: Vec<Value>,
-    messages: Vec<Value>,
+    mut messages: Vec<Value>,
 ) -> Value {
+    messages.extend([
+        message(401, "there is no valid bearer token", RESP),
+        message(403, "the token's user may not do this", RESP),
+        message(503, "the API server cannot be asked who may", RESP),
+    ]);
     json!({
         "type": model,
         "method": method,
@@ -128,6 +134,7 @@ fn operation(
         "responseMessages": messages,
         "produces": ["application/json"],
         "consumes": ["application/json"],
+        "authorizations": {"bearer": []},
     })
 }
 

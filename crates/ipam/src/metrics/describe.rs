@@ -88,6 +88,14 @@ metrics! {
         "Writes to the API server that were tried again";
     WATCH_RESTARTS = Counter "galaxy_ipam_watch_restarts_total" ["resource"]
         "Watches that had to list their resource again";
+    TURNED_AWAY = Counter "galaxy_ipam_turned_away_total" ["port", "reason"]
+        "Connections and requests turned away by port (extender, api) and reason: handshake (TLS), unauthenticated, forbidden and unavailable (the API server could not be asked who may)";
+    UNPROTECTED = Gauge "galaxy_ipam_unprotected" ["port", "lack"]
+        "1 where a port lacks a protection, else 0: tls, client_certificates (extender) and authorization (api)";
+    TLS_RELOADS = Counter "galaxy_ipam_tls_reloads_total" ["result"]
+        "Changed certificate files by result: ok (in force) and refused (the ones before stay in force)";
+    TLS_EXPIRY = Gauge "galaxy_ipam_tls_certificate_expiry_seconds" []
+        "When the certificate in use expires, in seconds since 1970; 0 without TLS";
     WAKES = Counter "galaxy_ipam_wakes_total" []
         "Waiting pods that were woken because an address became available";
     REFUSED_CONFIGS = Counter "galaxy_ipam_config_refused_total" []

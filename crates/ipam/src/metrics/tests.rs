@@ -40,6 +40,10 @@ fn busy() -> Metrics {
     metrics.api_retry("create", "floatingips");
     metrics.writer_queue(3, Instant::now().checked_sub(Duration::from_secs(2)));
     metrics.wake();
+    metrics.turned_away(Port::Api, Turned::Forbidden);
+    metrics.unprotected(Port::Extender, Lack::Tls, true);
+    metrics.tls_reloaded(false);
+    metrics.tls_expiry(2_000_000_000);
     metrics.leader(true);
     metrics.config_refused();
     metrics.watch_restart("pods");

@@ -252,7 +252,7 @@ impl Site {
             crds.create(&PostParams::default(), &crd).await.unwrap();
         }
         let client = kubernetes.client("galaxy-ipam");
-        let router = http::router(desk.clone(), client, Arc::new(Metrics::new()), http::Settings::default());
+        let router = http::router(desk.clone(), client, Arc::new(Metrics::new()), crate::open());
         Site { desk, router, _kubernetes: kubernetes }
     }
 

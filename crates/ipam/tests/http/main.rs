@@ -1,5 +1,6 @@
 //! The HTTP API as a client sees it, over a service whose answers the tests set.
 
+mod access;
 mod docs;
 mod ledger;
 mod list;
@@ -16,13 +17,19 @@ use axum::{
     http::{Request, StatusCode, header},
 };
 use galaxy_ipam::{
+    cli::ApiAuth,
     http::{Settings, router},
     metrics::Metrics,
 };
-use galaxy_sandbox::apiserver::{Options, Server};
+use galaxy_sandbox::apiserver::{Options, Server, User};
 use serde_json::Value;
 use shelf::Shelf;
 use tower::ServiceExt;
+
+/// As with `--api-auth=none`; who may use it is a test of its own.
+fn open() -> Settings {
+    Settings { auth: ApiAuth::None, ..Settings::default() }
+}
 
 /// The API over a shelf, with a Kubernetes API server behind it.
 struct Site {
@@ -33,12 +40,16 @@ struct Site {
 
 impl Site {
     async fn new() -> Self {
-        Self::with(Settings::default()).await
+        Self::with(open()).await
     }
 
     async fn with(settings: Settings) -> Self {
+        Self::with_users(settings, Vec::new()).await
+    }
+
+    async fn with_users(settings: Settings, users: Vec<User>) -> Self {
         let shelf = Arc::new(Shelf::default());
-        let kubernetes = Server::start(Options::default()).await.unwrap();
+        let kubernetes = Server::start(Options { users, ..Options::default() }).await.unwrap();
         let client = kubernetes.client("galaxy-ipam");
         let router = router(shelf.clone(), client, Arc::new(Metrics::new()), settings);
         Site { shelf, kubernetes, router }
@@ -70,8 +81,9 @@ async fn send(router: &Router, request: Request<Body>) -> Answer {
         value.map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
     };
     let (content_type, location) = (header(header::CONTENT_TYPE), header(header::LOCATION));
+    let challenge = header(header::WWW_AUTHENTICATE);
     let text = String::from_utf8_lossy(&body).into_owned();
-    Answer { status: parts.status, content_type, location, text }
+    Answer { status: parts.status, content_type, location, challenge, text }
 }
 
 /// An answer.
@@ -80,6 +92,7 @@ struct Answer {
     status: StatusCode,
     content_type: String,
     location: String,
+    challenge: String,
     text: String,
 }
 

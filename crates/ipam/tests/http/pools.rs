@@ -7,7 +7,7 @@ use galaxy_sandbox::apiserver::{Action, Rule};
 use kube::{Api, ResourceExt, api::PostParams};
 use serde_json::json;
 
-use crate::Site;
+use crate::{Site, open};
 
 async fn site() -> Site {
     install(Site::new().await).await
@@ -136,7 +136,7 @@ async fn pre_allocation_waits_until_the_pool_has_settled() {
 #[tokio::test]
 async fn pre_allocation_that_takes_too_long_says_so() {
     let fill_patience = Duration::from_millis(20);
-    let site = install(Site::with(Settings { fill_patience, ..Settings::default() }).await).await;
+    let site = install(Site::with(Settings { fill_patience, ..open() }).await).await;
     site.shelf.things().settling = true;
     let answer = site.post("/v1/pool", r#"{"name":"blue","size":4,"preAllocateIP":true}"#).await;
     let message = "0 of 4 IPs so far, the pool is still being filled";
@@ -167,7 +167,7 @@ async fn others_who_write_the_same_pool_are_not_overwritten_unseen() {
 #[tokio::test]
 async fn failures_of_the_api_server_are_told() {
     let call_deadline = Duration::from_millis(500);
-    let site = install(Site::with(Settings { call_deadline, ..Settings::default() }).await).await;
+    let site = install(Site::with(Settings { call_deadline, ..open() }).await).await;
     let faults = site.kubernetes.faults();
     let forbidden = || Rule::new(Action::error(403, "Forbidden")).resource("pools").agent("galaxy-ipam");
     faults.add(forbidden().verb("get").times(2));

@@ -7,7 +7,7 @@ use galaxy_core::{
 use galaxy_ipam::http::Settings;
 use serde_json::json;
 
-use crate::{Site, shelf::addr};
+use crate::{Site, open, shelf::addr};
 
 fn pod() -> PodRef {
     PodRef { namespace: "shop".into(), name: "cart-2".into(), uid: "uid-of-cart-2".into() }
@@ -172,7 +172,7 @@ async fn releases_wait_for_what_they_set_off() {
 #[tokio::test]
 async fn a_release_that_takes_too_long_goes_on_without_the_client() {
     let release_patience = Duration::from_millis(20);
-    let site = Site::with(Settings { release_patience, ..Settings::default() }).await;
+    let site = Site::with(Settings { release_patience, ..open() }).await;
     site.shelf.give("10.0.0.1", "sts_shop_cart_cart-2", Immutable);
     site.shelf.things().steps.insert(addr("10.0.0.1"), vec![ReleaseStep::Wait; 100].into());
     let body = r#"{"ips":[{"ip":"10.0.0.1","namespace":"shop","appName":"cart","podName":"cart-2"}]}"#;

@@ -77,7 +77,8 @@ impl Site {
     pub(crate) async fn serve(kubernetes: Server, flags: &[&str], cloud: Option<Arc<dyn CloudProvider>>) -> Self {
         let mut config = kubernetes.config(AGENT);
         config.default_retry = false;
-        let args = ["galaxy-ipam", "--bind=127.0.0.1", "--port=0", "--api-port=0", "--leader-elect=false"];
+        let args =
+            ["galaxy-ipam", "--bind=127.0.0.1", "--port=0", "--api-port=0", "--leader-elect=false", "--api-auth=none"];
         let options = Options::parse_args(args.iter().chain(flags).map(Into::into)).unwrap();
         let client = kubernetes.client("test");
         let setup = Setup {

@@ -14,6 +14,7 @@ use super::{
     object::{self, Object},
     path::{Params, Target},
     resource::Resource,
+    review::User,
     store::{Key, Store},
     watch::Watch,
 };
@@ -22,6 +23,7 @@ use crate::clock::Clock;
 /// Everything the server is made of, shared by all connections.
 pub(super) struct Api {
     pub(super) clock: Clock,
+    pub(super) users: Vec<User>,
     pub(super) faults: Faults,
     pub(super) calls: Calls,
     /// Ends everything.
@@ -80,9 +82,10 @@ pub(super) struct Op<'a> {
 }
 
 impl Api {
-    pub(super) fn new(clock: Clock, store: Store) -> Self {
+    pub(super) fn new(clock: Clock, users: Vec<User>, store: Store) -> Self {
         Self {
             clock,
+            users,
             faults: Faults::default(),
             calls: Calls::default(),
             stop: CancellationToken::new(),

@@ -1,4 +1,4 @@
-//! What is not about one resource: discovery, version, health, OpenAPI, and reviews of who may do what.
+//! What is not about one resource: discovery, version, health, OpenAPI.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -198,26 +198,4 @@ fn aggregated_resource(r: &Arc<Resource>) -> Value {
         shown["subresources"] = subresources.into();
     }
     shown
-}
-
-/// Reviews: everybody is the administrator here.
-pub(super) fn review(path: &str, body: &[u8]) -> Option<Value> {
-    let status = match path.strip_prefix("/apis/")? {
-        "authentication.k8s.io/v1/tokenreviews" => {
-            json!({"authenticated": true, "user": {"username": "admin", "groups": ["system:masters", "system:authenticated"]}})
-        }
-        "authentication.k8s.io/v1/selfsubjectreviews" => {
-            json!({"userInfo": {"username": "admin", "groups": ["system:masters", "system:authenticated"]}})
-        }
-        "authorization.k8s.io/v1/selfsubjectaccessreviews" | "authorization.k8s.io/v1/subjectaccessreviews" => {
-            json!({"allowed": true, "reason": "galaxy-sandbox allows everything"})
-        }
-        _ => return None,
-    };
-    let mut review: Value = serde_json::from_slice(body).unwrap_or_else(|_| json!({}));
-    if !review.is_object() {
-        review = json!({});
-    }
-    review["status"] = status;
-    Some(review)
 }

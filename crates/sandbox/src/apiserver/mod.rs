@@ -36,6 +36,7 @@ mod pods;
 mod protobuf;
 mod read;
 mod resource;
+mod review;
 mod rules;
 mod scale;
 mod schema;
@@ -52,5 +53,6 @@ mod write;
 
 pub use calls::{Answered, Call, Calls};
 pub use faults::{Action, EventAction, Faults, Gate, Handle, Rule};
+pub use review::{Right, User};
 pub use server::{Options, Server};
 pub use status::Status;

@@ -21,6 +21,7 @@ use super::{
     object,
     path::{Params, Target},
     resource::Resource,
+    review,
 };
 
 const JSON: &str = "application/json";
@@ -103,8 +104,9 @@ async fn route(api: Arc<Api>, parts: http::request::Parts, body: Bytes) -> Resul
         return Ok(bytes_response(200, value, &content_type));
     }
     if parts.method == Method::POST
-        && let Some(review) = discovery::review(path, &body)
+        && let Some(review) = review::answer(&api.users, path, &body)
     {
+        record_review(&api, &parts, path);
         return Ok(json_response(201, &review, JSON));
     }
     let Some(target) = Target::parse(path) else {
@@ -154,6 +156,19 @@ async fn route(api: Arc<Api>, parts: http::request::Parts, body: Bytes) -> Resul
             response
         }
     })
+}
+
+/// Reviews are not stored and meet no faults, but they are calls like any other.
+fn record_review(api: &Api, parts: &http::request::Parts, path: &str) {
+    let Some(target) = Target::parse(path) else { return };
+    let call = Call {
+        verb: "create".into(),
+        group: target.group,
+        resource: target.resource,
+        user_agent: text_header(&parts.headers, header::USER_AGENT),
+        ..Call::default()
+    };
+    api.calls.record(Answered { call, at: api.clock.now(), code: 201, revision: api.store().revision() });
 }
 
 /// Whether the resource is served; `bindings` is another name of a subresource of pods.

@@ -11,7 +11,9 @@ use super::{
     api::Api,
     calls::Calls,
     faults::Faults,
-    gc, serve,
+    gc,
+    review::User,
+    serve,
     store::{Key, Store},
 };
 use crate::clock::Clock;
@@ -22,12 +24,14 @@ pub struct Options {
     pub clock: Clock,
     /// Where it listens. Port 0 picks a free one.
     pub address: SocketAddr,
+    /// Whom TokenReviews and SubjectAccessReviews know.
+    pub users: Vec<User>,
 }
 
 impl Default for Options {
     /// The machine's time, and a free port on the loopback interface.
     fn default() -> Self {
-        Self { clock: Clock::real(), address: SocketAddr::from(([127, 0, 0, 1], 0)) }
+        Self { clock: Clock::real(), address: SocketAddr::from(([127, 0, 0, 1], 0)), users: Vec::new() }
     }
 }
 
@@ -48,7 +52,7 @@ impl Server {
             .with_context(|| format!("cannot listen on {}", options.address))?;
         let address = listener.local_addr()?;
         let (garbage, work) = mpsc::unbounded_channel();
-        let api = Arc::new(Api::new(options.clock, Store::new(garbage)));
+        let api = Arc::new(Api::new(options.clock, options.users, Store::new(garbage)));
         seed(&api);
         tokio::spawn(gc::run(Arc::downgrade(&api), work, api.stop.clone()));
         tokio::spawn(serve::serve(api.clone(), listener));

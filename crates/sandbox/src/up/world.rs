@@ -155,7 +155,8 @@ fn places() -> Vec<Place> {
 
 /// galaxy-ipam as `galaxy-ipam --kubeconfig FILE` would run, in this process.
 async fn start_ipam(kubeconfig: &Path, ports: Ports) -> anyhow::Result<Running> {
-    let mut args = ["galaxy-ipam", "--bind=127.0.0.1", "--leader-elect=false"].map(Into::into).to_vec();
+    let mut args =
+        ["galaxy-ipam", "--bind=127.0.0.1", "--leader-elect=false", "--api-auth=none"].map(Into::into).to_vec();
     args.push(format!("--port={}", ports.extender).into());
     args.push(format!("--api-port={}", ports.api).into());
     let options = cli::Options::parse_args(args)?;
