@@ -218,7 +218,7 @@ async fn changed_files_come_into_force_and_broken_ones_do_not() {
     let site = Site::start(&[]).await;
     let issue = |hours: i64| {
         let mut subject = subject();
-        subject.life.1 = subject.life.1 + hours.hours();
+        subject.life.1 += hours.hours();
         (site.authority.issue(&subject).unwrap(), subject.life.1.as_second())
     };
     let first = site.not_after();
@@ -271,7 +271,7 @@ async fn the_link_that_kubernetes_swaps_is_followed() {
     // As kubelet lays out a volume: ..data leads to the folder in force, and files lead through it.
     let version = |name: &str, hours: i64| {
         let mut subject = subject();
-        subject.life.1 = subject.life.1 + hours.hours();
+        subject.life.1 += hours.hours();
         let inner = folder.join(name);
         fs::create_dir(&inner).unwrap();
         fs::write(inner.join("ca.crt"), authority.certificate()).unwrap();
