@@ -133,6 +133,11 @@ async fn the_operators_guide_is_true() {
     check("docs/operate.md").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_from_the_original_and_back_is_true() {
+    check("docs/migrate-from-galaxy.md").await;
+}
+
 /// Links to files of the repository lead somewhere, and files named in code style too.
 #[test]
 fn links_lead_somewhere() {
@@ -142,6 +147,7 @@ fn links_lead_somewhere() {
         "ARCHITECTURE.md",
         "docs/concepts.md",
         "docs/configuration.md",
+        "docs/migrate-from-galaxy.md",
         "docs/operate.md",
         "docs/sandbox.md",
     ] {
