@@ -86,7 +86,11 @@ async fn up_until_ctrl_c(up: Up, ipam: IpamOptions) -> Result<()> {
         ..Options::default()
     };
     println!("starting Kubernetes {} with {} nodes", options.version, up.nodes);
-    let ctrl_c = async { tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C") };
+    let ctrl_c = async {
+        tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")?;
+        galaxy_plane::forget();
+        anyhow::Ok(())
+    };
     tokio::pin!(ctrl_c);
     let plane = tokio::select! {
         plane = Plane::start(options) => plane?,

@@ -113,7 +113,8 @@ fn start(program: &Path, run: &Run, part: usize, kept: &Path, filters: &[String]
     let mut command = Command::new(program);
     command.args(["--kubernetes", &run.version, "--part", &format!("{part}/{PLANES}"), "--kept"]).arg(kept);
     command.args(&run.arguments).args(filters).current_dir(root());
-    command.stdout(Stdio::piped()).spawn().context("cannot start galaxy-e2e")
+    // Its input ends when this does, however, and then it ends too.
+    command.arg("--owned").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start galaxy-e2e")
 }
 
 /// Passes a runner's output on and counts. One that ends without a total has failed.
@@ -129,6 +130,7 @@ fn follow(mut part: Child, counts: &Mutex<Counts>) {
             }
         }
     }
+    // Not before: waiting closes its input.
     let ended = part.wait();
     if !total {
         let _ = writeln!(std::io::stdout(), "FAILED galaxy-e2e ended without a total: {ended:?}");

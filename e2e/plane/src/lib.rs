@@ -24,7 +24,7 @@ pub use certificates::{Authority, Certified, Subject};
 pub use commands::Component;
 pub use ipam::{Ipam, IpamOptions};
 pub use nodes::{Node, Rack};
-pub use plane::{Options, Plane};
+pub use plane::{Options, Plane, forget};
 pub use ports::free_ports;
 pub use process::{Guard, Process, Signal};
 pub use scheduler::Scheduler;

@@ -38,6 +38,9 @@ pub struct Args {
     /// Folder for what is kept of scenarios that failed.
     #[arg(long)]
     kept: PathBuf,
+    /// End when the standard input does: whoever started this is gone then.
+    #[arg(long)]
+    owned: bool,
     /// Only print the names.
     #[arg(long)]
     list: bool,
@@ -58,17 +61,34 @@ pub async fn run(args: Args) -> Result<bool> {
     let planes = Planes::new(&args.kubernetes, !args.whole_nodes);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
+    let orphaned = async {
+        match args.owned {
+            true => drop(end_of_input().await),
+            false => std::future::pending().await,
+        }
+    };
     let outcome = tokio::select! {
         failed = all(&planes, &chosen, &args) => failed,
         _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted")),
         _ = terminate.recv() => Err(anyhow!("told to end")),
         _ = hang_up.recv() => Err(anyhow!("the terminal is gone")),
+        () = orphaned => Err(anyhow!("its owner is gone")),
     };
     // Whatever happened, nothing is left behind.
     planes.stop().await?;
     let failed = outcome?;
     say(&format!("{} passed, {failed} failed", chosen.len() - failed));
     Ok(failed == 0)
+}
+
+/// Resolves at the end of the standard input. A thread of its own reads it, for whose end nobody waits.
+fn end_of_input() -> tokio::sync::oneshot::Receiver<()> {
+    let (ended, end) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        let _ = ended.send(());
+    });
+    end
 }
 
 /// Not println!: a closed pipe must not end the run in a panic.

@@ -104,9 +104,10 @@ impl NamedPools {
         self.name_of.insert(view.uid.clone(), view.name.clone());
         let all = self.by_name.entry(view.name.clone()).or_default();
         all.push(view);
+        // Creation times have whole seconds: of two in one second the namespace decides, which a person can see.
         all.sort_by(|a, b| {
             let rank = |p: &PoolView| (&*p.namespace != HOME, p.created);
-            rank(a).cmp(&rank(b)).then_with(|| a.uid.cmp(&b.uid))
+            rank(a).cmp(&rank(b)).then_with(|| a.namespace.cmp(&b.namespace)).then_with(|| a.uid.cmp(&b.uid))
         });
         true
     }
