@@ -72,12 +72,23 @@ impl Attacher<'_> {
             .add_address(link.index, wanted.net, on_link)
             .map_err(|error| fail(format!("cannot add address {}", wanted.net), error))?;
         let mut routes = Vec::new();
-        if let (false, Some(gateway)) = (on_link, wanted.gateway) {
-            routes.push(Route::new(gateway.into(), NextHop::Link, link.index));
-        }
         for route in &plan.routes {
             let hop = route.gw.or(wanted.gateway).map_or(NextHop::Link, NextHop::Gateway);
             routes.push(Route::new(route.dst, hop, link.index));
+        }
+        if let (false, Some(gateway)) = (on_link, wanted.gateway) {
+            let direct = Route::new(gateway.into(), NextHop::Link, link.index);
+            routes.insert(0, direct.clone());
+            // Where another interface leads to the gateway, it leads to all that is behind.
+            if self.several {
+                let there = self.pod.routes().map_err(|error| fail("cannot list routes".to_owned(), error))?;
+                let taken = |other: &Route| {
+                    other.dst == direct.dst && other.table == direct.table && other.index != direct.index
+                };
+                if there.iter().any(taken) {
+                    routes.clear();
+                }
+            }
         }
         for route in &routes {
             match self.pod.add_route(route) {
@@ -98,7 +109,8 @@ impl Attacher<'_> {
         let (net, table) = (plan.wanted.net, table(link.index));
         let direct = if on_link { Some(net.trunc()) } else { plan.wanted.gateway.map(Into::into) };
         let direct = direct.map(|dst| Route::new(dst, NextHop::Link, link.index));
-        let default = plan.wanted.gateway.map(NextHop::Gateway);
+        let hop = if on_link { NextHop::Gateway } else { NextHop::Near };
+        let default = plan.wanted.gateway.map(hop);
         let default = default.map(|hop| Route::new(everything(net.addr()), hop, link.index));
         for route in [direct, default].into_iter().flatten() {
             self.pod.replace_route(&Route { table, source: Some(net.addr()), ..route })?;

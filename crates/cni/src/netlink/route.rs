@@ -22,6 +22,8 @@ pub enum NextHop {
     Link,
     /// By a gateway, on the link even if no route says so.
     Gateway(IpAddr),
+    /// By a gateway to which a route of the same table leads. Only so can IPv6 use one gateway by several devices.
+    Near(IpAddr),
 }
 
 /// A unicast route through one device.
@@ -201,6 +203,7 @@ fn write(route: &Route) -> RouteMessage {
             header.flags = RouteFlags::Onlink;
             message.attributes.push(RouteAttribute::Gateway(ip.into()));
         }
+        NextHop::Near(ip) => message.attributes.push(RouteAttribute::Gateway(ip.into())),
     }
     message.attributes.extend(route.source.map(|ip| RouteAttribute::PrefSource(ip.into())));
     message.attributes.extend(route.metric.map(RouteAttribute::Priority));

@@ -141,7 +141,7 @@ fn after_kill_9_del_and_gc_leave_nothing() {
         for at in 0.. {
             let mut pod = Space::make();
             let add = Call::new("c", &pod.path(), &["10.0.0.20", "10.0.0.21"], &conf);
-            let survived = run_and_kill(&lab.hosts[0], &add, at);
+            let survived = run_and_kill(&lab.hosts[0], &add, "ADD", at);
             if at % 2 == 0 {
                 add.del(&lab.hosts[0]);
                 assert_eq!(pod.net.links().unwrap().len(), 1, "{plugin}: message {at}");
@@ -162,6 +162,43 @@ fn after_kill_9_del_and_gc_leave_nothing() {
     }
 }
 
+/// kill -9 before any netlink message of DEL; then DEL or GC: nothing is left.
+#[test]
+fn a_del_that_is_killed_is_finished_by_del_and_gc() {
+    if !root() {
+        return;
+    }
+    for (plugin, more) in modes() {
+        let mut lab = Lab::new();
+        let conf = lab.conf(0, plugin, more);
+        let first = Space::make();
+        Call::new("first", &first.path(), &["10.0.0.19"], &conf).add(&lab.hosts[0]);
+        let before = lab.hosts[0].state();
+        for at in 0.. {
+            let mut pod = Space::make();
+            let call = Call::new("c", &pod.path(), &["10.0.0.20", "10.0.0.21"], &conf);
+            call.add(&lab.hosts[0]);
+            let survived = run_and_kill(&lab.hosts[0], &call, "DEL", at);
+            if at % 2 == 0 {
+                call.del(&lab.hosts[0]);
+                assert_eq!(pod.net.links().unwrap().len(), 1, "{plugin}: message {at}");
+                assert_eq!(pod.net.rules().unwrap(), [], "{plugin}: message {at}");
+            } else {
+                let mut gc = Call { id: String::new(), ifname: String::new(), ..call };
+                gc.conf["cni.dev/valid-attachments"] = json!([{ "containerID": "first", "ifname": "eth0" }]);
+                gc.run(&lab.hosts[0], "GC").unwrap();
+            }
+            drop(pod);
+            assert_eq!(lab.hosts[0].state(), before, "{plugin}: message {at}");
+            assert_eq!(fs::read_dir(lab.dir.join("0/attachments")).unwrap().count(), 1, "{plugin}: message {at}");
+            if survived {
+                assert!(at > 5, "the kill at {at} did not happen");
+                break;
+            }
+        }
+    }
+}
+
 /// Killed at any point of making the bridge: the node is reachable, and the next ADD finishes what was begun.
 #[test]
 fn after_kill_9_the_next_add_finishes_the_bridge() {
@@ -173,7 +210,7 @@ fn after_kill_9_the_next_add_finishes_the_bridge() {
         let lab = Lab::new();
         let conf = lab.conf(0, VLAN, json!({}));
         let pod = Space::make();
-        run_and_kill(&lab.hosts[0], &Call::new("c", &pod.path(), &["10.0.0.20"], &conf), at);
+        run_and_kill(&lab.hosts[0], &Call::new("c", &pod.path(), &["10.0.0.20"], &conf), "ADD", at);
         Call::new("d", &pod.path(), &["10.0.0.20"], &conf).run(&lab.hosts[0], "DEL").unwrap();
         let pod = Space::make();
         Call::new("e", &pod.path(), &["10.0.0.21"], &conf).add(&lab.hosts[0]);
@@ -183,10 +220,10 @@ fn after_kill_9_the_next_add_finishes_the_bridge() {
     }
 }
 
-/// Whether the process ended by itself.
-fn run_and_kill(host: &Space, add: &Call, at: usize) -> bool {
-    let call = json!(["ADD", at, {
-        "id": add.id, "netns": add.netns, "ifname": add.ifname, "args": add.args, "conf": add.conf,
+/// Calls the plugin in a process that is killed instead of sending message number `at`. Whether it ended by itself.
+pub(crate) fn run_and_kill(host: &Space, call: &Call, command: &str, at: usize) -> bool {
+    let call = json!([command, at, {
+        "id": call.id, "netns": call.netns, "ifname": call.ifname, "args": call.args, "conf": call.conf,
     }]);
     let status = host.ns.within(|| {
         Command::new(env::current_exe().unwrap())

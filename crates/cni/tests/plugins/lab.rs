@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{self, Write},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Command, Stdio},
@@ -18,6 +18,10 @@ use serde_json::{Value, json};
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_galaxy-cni");
 pub(crate) const UNDERLAY: &str = "galaxy-underlay-veth";
 pub(crate) const VLAN: &str = "galaxy-k8s-vlan";
+
+/// Addresses of the gateway that are in no subnet of the lab.
+pub(crate) const BEYOND: &str = "192.0.2.1";
+pub(crate) const BEYOND6: &str = "2001:db8::1";
 
 /// Whether tests that make namespaces can run; else a line that no test harness swallows, and a count.
 pub(crate) fn root() -> bool {
@@ -92,12 +96,25 @@ impl Space {
         state
     }
 
+    /// A VLAN device `v` + id with the addresses that end in `last`.
+    pub(crate) fn vlan(&mut self, device: &str, vlan: u8, last: u8) {
+        let (name, device) = (format!("v{vlan}"), self.index(device));
+        self.net.create_vlan(&name, device, vlan.into()).unwrap();
+        let index = self.index(&name);
+        self.net.set_up(index).unwrap();
+        for ip in [v4(vlan, last), v6(vlan, last)] {
+            self.net.add_address(index, subnet(ip), true).unwrap();
+        }
+    }
+
     pub(crate) fn path(&self) -> String {
         self.ns.path().to_str().unwrap().to_owned()
     }
 }
 
-/// Two hosts 10.0.0.11 and .12, and a gateway 10.0.0.1, fd00:: alike, which also has 192.0.2.1 behind it.
+/// Two hosts 10.0.0.11 and .12, and a gateway 10.0.0.1, fd00:: alike, which also has 192.0.2.1 and 2001:db8::1.
+///
+/// The switch passes tagged frames as they are. Subnets of VLAN 100 are 10.0.100.0/24 and fd00:0:0:64::/64.
 pub(crate) struct Lab {
     pub(crate) hosts: [Space; 2],
     pub(crate) gateway: Space,
@@ -142,9 +159,36 @@ impl Lab {
             space
         };
         let mut gateway = plug(&mut switch, 1);
-        gateway.net.add_address(1, "192.0.2.1/32".parse().unwrap(), true).unwrap();
+        for beyond in [BEYOND, BEYOND6] {
+            gateway.net.add_address(1, beyond.parse::<IpAddr>().unwrap().into(), true).unwrap();
+        }
         let hosts = [plug(&mut switch, 11), plug(&mut switch, 12)];
         Lab { hosts, gateway, _switch: switch, dir }
+    }
+
+    /// Gives the gateway an end of these VLANs, and lets it pass on packets between them.
+    pub(crate) fn trunk(&mut self, vlans: &[u8]) {
+        vlans.iter().for_each(|vlan| self.gateway.vlan("eth0", *vlan, 1));
+        let forward = || {
+            fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+            fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
+        };
+        self.gateway.ns.within(forward).unwrap();
+    }
+
+    /// VLAN devices of the hosts that an administrator made, with an address and a default route each.
+    pub(crate) fn prepare_hosts(&mut self, vlans: &[u8]) {
+        for (host, last) in self.hosts.iter_mut().zip([11, 12]) {
+            for vlan in vlans {
+                host.vlan("eth0", *vlan, last);
+                let index = host.index(&format!("v{vlan}"));
+                for (dst, gateway) in [("0.0.0.0/0", v4(*vlan, 1)), ("::/0", v6(*vlan, 1))] {
+                    let route = Route::new(dst.parse().unwrap(), NextHop::Gateway(gateway), index);
+                    let metric = Some(2000 + u32::from(*vlan));
+                    host.net.add_route(&Route { metric, ..route }).unwrap();
+                }
+            }
+        }
     }
 
     /// Configuration of a network, with more members.
@@ -223,12 +267,39 @@ impl Call {
     }
 }
 
-/// Prefix and gateway follow from the lab.
+/// Prefix, gateway and VLAN follow from the address.
 fn ip_infos(ips: &[&str]) -> Value {
-    ips.iter()
-        .map(|ip| match ip.parse().unwrap() {
-            IpAddr::V4(ip) => json!({ "ip": format!("{ip}/24"), "vlan": 0, "gateway": "10.0.0.1" }),
-            IpAddr::V6(ip) => json!({ "ip": format!("{ip}/64"), "vlan": 0, "gateway": "fd00::1" }),
-        })
-        .collect()
+    let info = |ip: &&str| {
+        let ip: IpAddr = ip.parse().unwrap();
+        json!({ "ip": subnet(ip).to_string(), "vlan": vlan_of(ip), "gateway": gateway_of(ip) })
+    };
+    ips.iter().map(info).collect()
+}
+
+/// The address of a VLAN, 0 for none, that ends in `last`.
+pub(crate) fn v4(vlan: u8, last: u8) -> IpAddr {
+    Ipv4Addr::new(10, 0, vlan, last).into()
+}
+
+/// Like [`v4`].
+pub(crate) fn v6(vlan: u8, last: u8) -> IpAddr {
+    // fd00::20 and 10.0.0.20 look alike.
+    let last = u16::from_str_radix(&last.to_string(), 16).unwrap();
+    Ipv6Addr::new(0xfd00, 0, 0, vlan.into(), 0, 0, 0, last).into()
+}
+
+pub(crate) fn vlan_of(ip: IpAddr) -> u8 {
+    match ip {
+        IpAddr::V4(ip) => ip.octets()[2],
+        IpAddr::V6(ip) => ip.octets()[7],
+    }
+}
+
+pub(crate) fn gateway_of(ip: IpAddr) -> IpAddr {
+    if ip.is_ipv4() { v4(vlan_of(ip), 1) } else { v6(vlan_of(ip), 1) }
+}
+
+/// The address with its prefix length.
+fn subnet(ip: IpAddr) -> IpNet {
+    IpNet::new(ip, if ip.is_ipv4() { 24 } else { 64 }).unwrap()
 }

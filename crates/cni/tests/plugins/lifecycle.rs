@@ -6,8 +6,8 @@ use galaxy_cni::netlink::Veth;
 use serde_json::{Value, json};
 
 use crate::{
-    lab::{Call, Lab, Space, UNDERLAY, VLAN, root},
-    traffic::ping,
+    lab::{Call, Lab, Space, UNDERLAY, VLAN, root, v4},
+    traffic::{ARP, Tap, announces, ping},
 };
 
 fn modes() -> [(&'static str, Value); 4] {
@@ -270,15 +270,13 @@ fn announcements_end_with_the_pod() {
         let lab = Lab::new();
         let pod = Space::make();
         let call = Call::new("c", &pod.path(), &["10.0.0.20"], &lab.conf(0, UNDERLAY, json!({})));
-        let heard = crate::traffic::Listener::new(&lab.gateway.ns, [10, 0, 0, 20]);
+        let tap = Tap::new(&lab.gateway.ns, "eth0", ARP);
+        let heard = |millis| tap.hears(Duration::from_millis(millis), |frame| announces(frame, v4(0, 20)));
         call.add(&lab.hosts[0]);
-        assert!(
-            heard.within(Duration::from_millis(500)) && heard.within(Duration::from_millis(500)),
-            "first and second"
-        );
+        assert!(heard(500) && heard(500), "first and second");
         call.del(&lab.hosts[0]);
         // One may have been under way.
-        heard.within(Duration::from_millis(50));
-        assert!(!heard.within(Duration::from_millis(2500)), "announced after DEL");
+        heard(50);
+        assert!(!heard(2500), "announced after DEL");
     });
 }

@@ -2,13 +2,18 @@
 
 use std::{
     io::{Read, Write},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    os::fd::AsRawFd,
     thread,
     time::{Duration, Instant},
 };
 
 use galaxy_cni::netlink::Netns;
-use socket2::{Domain, Protocol, Socket, Type};
+use nix::{
+    ifaddrs::getifaddrs,
+    sys::socket::{SockaddrStorage, bind},
+};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -55,11 +60,23 @@ pub(crate) fn answered(ns: &Netns, from: &str, to: &str, patience: Duration) -> 
     None
 }
 
-/// A server that sends back what it gets, until the test ends.
-pub(crate) fn serve(ns: &Netns, ip: &str) -> SocketAddr {
+/// A server that sends back what it gets, until it is dropped.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    listener: TcpListener,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // This ends the wait for a connection, which nothing else does.
+        let _ = SockRef::from(&self.listener).shutdown(Shutdown::Both);
+    }
+}
+
+pub(crate) fn serve(ns: &Netns, ip: &str) -> Server {
     let address = SocketAddr::new(ip.parse().unwrap(), 0);
     let listener = ns.within(|| TcpListener::bind(address).unwrap()).unwrap();
-    let address = listener.local_addr().unwrap();
+    let server = Server { address: listener.local_addr().unwrap(), listener: listener.try_clone().unwrap() };
     thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
@@ -71,12 +88,13 @@ pub(crate) fn serve(ns: &Netns, ip: &str) -> SocketAddr {
             }
         }
     });
-    address
+    server
 }
 
 /// Sends more than one packet's worth from an address to a server and gets it back.
 #[track_caller]
-pub(crate) fn talk(ns: &Netns, from: &str, to: SocketAddr) {
+pub(crate) fn talk(ns: &Netns, from: &str, to: &Server) {
+    let to = to.address;
     let from: IpAddr = from.parse().unwrap();
     let mut stream = ns
         .within(|| {
@@ -95,29 +113,50 @@ pub(crate) fn talk(ns: &Netns, from: &str, to: SocketAddr) {
     assert_eq!(sent, back);
 }
 
-/// Hears gratuitous ARPs for one address.
-pub(crate) struct Listener {
-    socket: Socket,
-    ip: [u8; 4],
-}
+/// A packet socket on one device.
+pub(crate) struct Tap(Socket);
 
-impl Listener {
-    pub(crate) fn new(ns: &Netns, ip: [u8; 4]) -> Listener {
-        let arp = Protocol::from(i32::from(0x0806u16.to_be()));
-        Listener { socket: ns.within(|| Socket::new(Domain::PACKET, Type::RAW, Some(arp)).unwrap()).unwrap(), ip }
+impl Tap {
+    /// Hears frames of an Ethernet protocol. On a VLAN device these are the ones that came with its tag.
+    pub(crate) fn new(ns: &Netns, device: &str, protocol: u16) -> Tap {
+        let socket = ns.within(|| {
+            let protocol = Protocol::from(i32::from(protocol.to_be()));
+            let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol)).unwrap();
+            let link = |storage: SockaddrStorage| storage.as_link_addr().copied();
+            let all = getifaddrs().unwrap().filter(|interface| interface.interface_name == device);
+            let address = all.filter_map(|interface| interface.address.and_then(link)).next();
+            bind(socket.as_raw_fd(), &address.unwrap_or_else(|| panic!("no device {device}"))).unwrap();
+            socket
+        });
+        Tap(socket.unwrap())
     }
 
-    /// Whether one comes in time.
-    pub(crate) fn within(&self, patience: Duration) -> bool {
+    /// Whether a frame comes in time that a test is true of.
+    pub(crate) fn hears(&self, patience: Duration, test: impl Fn(&[u8]) -> bool) -> bool {
         let deadline = Instant::now() + patience;
         while let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            self.socket.set_read_timeout(Some(left)).unwrap();
+            self.0.set_read_timeout(Some(left)).unwrap();
             let mut frame = [0; 128];
-            let Ok(length) = (&self.socket).read(&mut frame) else { continue };
-            if length >= 42 && frame[28..32] == self.ip && frame[38..42] == self.ip {
+            let Ok(length) = (&self.0).read(&mut frame) else { continue };
+            if test(&frame[..length]) {
                 return true;
             }
         }
         false
     }
 }
+
+/// Whether a frame is a gratuitous ARP for an address.
+pub(crate) fn announces(frame: &[u8], ip: IpAddr) -> bool {
+    let IpAddr::V4(ip) = ip else { return false };
+    frame.get(28..32) == Some(&ip.octets()) && frame.get(38..42) == Some(&ip.octets())
+}
+
+/// Whether a frame is an IPv4 packet from an address.
+pub(crate) fn is_from(frame: &[u8], ip: IpAddr) -> bool {
+    let IpAddr::V4(ip) = ip else { return false };
+    frame.get(26..30) == Some(&ip.octets())
+}
+
+pub(crate) const IPV4: u16 = 0x0800;
+pub(crate) const ARP: u16 = 0x0806;
