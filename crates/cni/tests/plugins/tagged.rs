@@ -181,7 +181,7 @@ fn a_vlan_device_is_found_by_id_and_parent() {
         for (number, device) in ["eth0", "right", "beside"].into_iter().enumerate() {
             let ip = format!("10.0.100.{}", 20 + number);
             let more = json!({ "device": device, "switch": "macvlan" });
-            let (pod, call, result) = add(&lab, 0, plugin, &more, &[ip.clone()]);
+            let (pod, call, result) = add(&lab, 0, plugin, &more, std::slice::from_ref(&ip));
             assert!(result["ips"][0]["address"].as_str().unwrap().starts_with(&ip));
             ping(&pod.ns, &ip, "10.0.100.1");
             call.del(&lab.hosts[0]);
