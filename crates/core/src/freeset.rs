@@ -96,6 +96,25 @@ impl FreeSet {
         self.runs.range(start..).map(|(&first, &last)| run(first, last)).map_while(move |run| run.intersect(&range))
     }
 
+    /// What of `range` is not in the set, ascending and lazy.
+    pub fn gaps_in(&self, range: &IpRange) -> impl Iterator<Item = IpRange> + '_ {
+        let last = range.last();
+        let mut from = Some(range.first());
+        let mut runs = self.runs_in(range);
+        let gaps = move || loop {
+            let first = from.filter(|first| *first <= last)?;
+            let Some(run) = runs.next() else {
+                from = None;
+                return IpRange::new(first, last);
+            };
+            from = run.last().next();
+            if let Some(before) = run.first().prev().filter(|before| *before >= first) {
+                return IpRange::new(first, before);
+            }
+        };
+        std::iter::from_fn(gaps)
+    }
+
     /// Number of addresses of the set within `range`, at most `u128::MAX`. O(runs in the range).
     pub fn len_in(&self, range: &IpRange) -> u128 {
         self.runs_in(range).fold(0, |sum, run| sum.saturating_add(run.len()))

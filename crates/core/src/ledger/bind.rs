@@ -1,10 +1,12 @@
 //! Bind: claim, write, assign, create the Binding; idempotent by uid and node (rule 7).
 
+use std::net::IpAddr;
+
 use super::Ledger;
-use super::decide::Promises;
 use super::entry::{Claim, Slot};
 use super::ids::{Model, Str, Time, Uid};
 use super::pods::{Bind, Stage};
+use super::promises::Promises;
 use super::record::State;
 use super::verdict::{BindStep, BindingOutcome, Grant, PodRef};
 use crate::addr::Addr;
@@ -184,8 +186,11 @@ impl Ledger {
                 self.end_bind(uid, Ok(()));
                 if let Some(pod) = self.pods.get_mut(uid) {
                     pod.view.node = Some(bind.node.clone());
-                    pod.view.annotated = bind.addrs.iter().map(|addr| addr.ip()).collect();
+                    let annotated: Vec<IpAddr> = bind.addrs.iter().map(|addr| addr.ip()).collect();
+                    self.annotated.set(uid, &pod.view.annotated, &annotated);
+                    pod.view.annotated = annotated;
                 }
+                self.note_leaving(uid);
                 self.pod_served(uid);
                 self.free_surplus(now, uid);
                 if let Some(ix) = self.pods.get(uid).and_then(|pod| pod.workload) {

@@ -51,8 +51,4 @@ impl ByAddr {
         let v6 = v6.filter(|(first, last)| first <= last).map(|(a, b)| self.v6.range((a, 0)..=(b, Slot::MAX)));
         v4.into_iter().flatten().map(|(_, slot)| slot).chain(v6.into_iter().flatten().map(|(_, slot)| slot))
     }
-
-    pub(super) fn len(&self) -> usize {
-        self.v4.len() + self.v6.len()
-    }
 }

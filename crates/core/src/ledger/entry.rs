@@ -37,6 +37,15 @@ impl WorkloadIx {
     }
 }
 
+/// For whose pods an address is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Keeper {
+    /// Any pod of a workload.
+    Workload(WorkloadIx),
+    /// Any pod of a named pool.
+    Pool(Sym),
+}
+
 /// An interned name of a node or a pool: few, long-lived, and on every address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Sym(pub(super) NonZeroU32);
@@ -58,6 +67,16 @@ pub(super) struct Claim {
     pub(super) pod_name: Option<PodName>,
     pub(super) pod_uid: Option<Uid>,
     pub(super) updated_at: Time,
+}
+
+impl Claim {
+    /// For whose pods it is kept; none if it is a pod's, or kept for a pod name.
+    pub(super) fn keeper(&self) -> Option<Keeper> {
+        if !self.any_pod {
+            return None;
+        }
+        self.workload.map(Keeper::Workload).or(self.pool.map(Keeper::Pool))
+    }
 }
 
 /// The operation under way about an address.

@@ -1,9 +1,10 @@
 //! The scheduler's read-only calls: filter, preempt, prioritize. Nothing here writes to the API (rule 11).
 
 use super::Ledger;
-use super::decide::{NO_FIP_CONFIG_NODE, NO_FIP_LEFT, Promises, UNKNOWN_NODE};
 use super::ids::Time;
 use super::pods::{Hold, Stage};
+use super::promises::Promises;
+use super::refusal::{NO_FIP_CONFIG_NODE, NO_FIP_LEFT, UNKNOWN_NODE};
 use super::space::Class;
 use super::verdict::{Filtered, Reason, Refusal};
 use super::view::{Offer, PodView};

@@ -19,6 +19,8 @@ impl Ledger {
         self.check_space();
         self.check_holds();
         self.check_pods();
+        self.check_leaving();
+        self.check_annotated();
     }
 
     /// An address is either free, or has an entry, or is withheld; never two of these.
@@ -29,12 +31,16 @@ impl Ledger {
             let nothing = entry.claim.is_none() && entry.object.is_none() && entry.flight == Flight::Idle;
             assert!(!nothing || entry.unknown || entry.assigned.is_some(), "{} is neither free nor owned", entry.addr);
         }
-        for addr in self.disputed.keys() {
-            assert!(!self.space.is_available(*addr), "{addr} is disputed and free");
+        for addr in self.annotated.disputed() {
+            assert!(!self.space.is_available(addr), "{addr} is disputed and free");
         }
+        let usable = |addr: &Addr| self.space.topology.is_usable(*addr);
+        let strays: Vec<Addr> =
+            self.table.entries().map(|(_, entry)| entry.addr).filter(|addr| !usable(addr)).collect();
+        assert_eq!(strays, self.table.strays().map(|entry| entry.addr).collect::<Vec<_>>(), "strays");
         for pool in self.space.topology.pools() {
             let owned = self.table.entries().map(|(_, entry)| entry.addr);
-            let withheld = self.disputed.keys().copied().filter(|addr| self.table.slot(*addr).is_none());
+            let withheld = self.annotated.disputed().filter(|addr| self.table.slot(*addr).is_none());
             let taken = owned.chain(withheld).filter(|addr| pool.usable.contains(*addr)).count() as u128;
             assert_eq!(
                 self.space.available_in_pool(pool.index) + taken,
@@ -60,6 +66,7 @@ impl Ledger {
                 *workloads.entry(ix).or_insert(0) += hold.units;
             }
         }
+        assert_eq!(self.pods.by_uid.values().filter(|pod| pod.hold.is_some()).count(), self.holds, "pods with a hold");
         assert_eq!(held, self.held, "held addresses");
         assert_eq!(pools, self.pool_holds, "holds by pool");
         for (ix, workload) in self.workloads.iter() {

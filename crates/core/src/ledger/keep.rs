@@ -1,10 +1,10 @@
 //! What becomes of an address when its pod is gone, and of reservations when their workload changes.
 
 use super::Ledger;
-use super::decide::{is_indexed, ordinal};
-use super::entry::{Claim, Slot, WorkloadIx};
+use super::entry::{Claim, Keeper, Slot, WorkloadIx};
 use super::ids::{Model, Time, Uid};
 use super::record::State;
+use super::support::{is_indexed, ordinal};
 use super::waiting::Timer;
 use crate::policy::ReleasePolicy;
 
@@ -194,7 +194,8 @@ impl Ledger {
             return;
         }
         let age = |this: &Self, slot: Slot| this.table.at(slot).claim.as_ref().map(|c| (c.spare, c.updated_at));
-        let mut slots: Vec<Slot> = self.table.all_kept_for_workload(ix).filter(|&slot| self.may_trim(slot)).collect();
+        let mut slots: Vec<Slot> =
+            self.table.all_kept(Keeper::Workload(ix)).filter(|&slot| self.may_trim(slot)).collect();
         slots.sort_by_key(|&slot| age(self, slot));
         for slot in slots.into_iter().take(surplus as usize) {
             self.free(now, slot);

@@ -15,16 +15,19 @@
 //! | `entry`, `table`, `by_addr` | owned addresses, their indexes and counters |
 //! | `uid`, `pod_name`, `sorted` | what keeps an address small |
 //! | `cluster`, `workloads`, `pods` | what is known of nodes, pools, workloads and pods |
-//! | `decide` | policy support, limits (rules 12, 17, 18), choice of addresses |
-//! | `filter`, `bind` | the scheduler's calls |
+//! | `support`, `limits`, `stuck` | policy support, limits (rules 12, 17, 18) |
+//! | `decide`, `lists`, `promises` | where a pod can be served, and with which addresses |
+//! | `filter`, `bind`, `refusal` | the scheduler's calls |
 //! | `keep` | what becomes of an address when its pod is gone |
-//! | `observe`, `objects` | events of the cluster, and of FloatingIP objects |
+//! | `observe`, `observe_pods`, `settle` | events of the cluster, and what follows from those of pods |
+//! | `objects`, `adopt` | FloatingIP objects, and running pods that have none |
 //! | `operate` | operations and their outcomes |
 //! | `waiting` | refused pods, wakes (rule 16), time |
 //! | `sweep` | doubts to be proved (rule 9) |
-//! | `users` | the HTTP API's requests and queries |
+//! | `users`, `query`, `preallocate` | users' releases and queries, named pools |
 //! | `invariants` | everything recomputed from scratch, for tests |
 
+mod adopt;
 mod bind;
 mod by_addr;
 mod cluster;
@@ -34,14 +37,24 @@ mod filter;
 mod ids;
 mod invariants;
 mod keep;
+mod limits;
+mod lists;
 mod objects;
 mod observe;
+mod observe_pods;
 mod operate;
 mod pod_name;
 mod pods;
+mod preallocate;
+mod promises;
+mod query;
 mod record;
+mod refusal;
+mod settle;
 mod sorted;
 mod space;
+mod stuck;
+mod support;
 mod sweep;
 mod table;
 mod uid;
@@ -52,20 +65,23 @@ mod waiting;
 mod workloads;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use ids::*;
 pub use record::*;
+pub use sweep::Sweep;
 pub use verdict::*;
 pub use view::*;
 
 use crate::addr::Addr;
 use crate::topology::Topology;
+use adopt::Annotated;
 use cluster::{Kinds, NamedPools, Nodes, ReplicaSets};
 use entry::{Claim, OUTSIDE, Slot, Sym, WorkloadIx};
 use pod_name::PodName;
 use pods::{Hold, Pods};
 use space::Space;
+use stuck::Leaving;
 use table::{Names, Table};
 use waiting::Timer;
 use workloads::Workloads;
@@ -116,8 +132,10 @@ pub struct Ledger {
     replica_set_used: HashMap<Uid, u32>,
     /// Pods counted there.
     counted: HashMap<Uid, Uid>,
-    /// Withheld addresses and the running pods whose annotations name them.
-    disputed: HashMap<Addr, BTreeSet<Uid>>,
+    annotated: Annotated,
+    leaving: Leaving,
+    /// Pods that hold something.
+    holds: usize,
     waiting: BTreeSet<Uid>,
     shortfall: HashMap<Str, u32>,
     timers: BTreeSet<(Time, Timer)>,
@@ -150,7 +168,9 @@ impl Ledger {
             pool_holds: HashMap::new(),
             replica_set_used: HashMap::new(),
             counted: HashMap::new(),
-            disputed: HashMap::new(),
+            annotated: Annotated::default(),
+            leaving: Leaving::default(),
+            holds: 0,
             waiting: BTreeSet::new(),
             shortfall: HashMap::new(),
             timers: BTreeSet::new(),
@@ -192,9 +212,9 @@ impl Ledger {
         let entries: Vec<(Slot, Addr)> = self.table.entries().map(|(slot, entry)| (slot, entry.addr)).collect();
         for (slot, addr) in entries {
             self.space.take(addr);
-            self.table.set_net(slot, self.net_of(addr));
+            self.table.set_net(slot, self.net_of(addr), self.space.topology.is_usable(addr));
         }
-        for &addr in self.disputed.keys() {
+        for addr in self.annotated.disputed() {
             self.space.take(addr);
         }
         for (addr, since) in cooling {
@@ -205,6 +225,9 @@ impl Ledger {
         }
         for node in self.nodes.by_name.values_mut() {
             node.class = self.space.class_of(&node.view.ips);
+        }
+        for pod in self.pods.by_uid.values_mut() {
+            pod.clipped = OnceLock::new();
         }
         self.forget_offers();
         self.more_supply(now);
@@ -255,7 +278,7 @@ impl Ledger {
     fn occupy(&mut self, addr: Addr) -> Slot {
         let net = self.net_of(addr);
         self.space.take(addr);
-        self.table.occupy(addr, net)
+        self.table.occupy(addr, net, self.space.topology.is_usable(addr))
     }
 
     /// The one way to change a claim: indexes, counters, pool status and the operation that is due follow.
@@ -288,6 +311,7 @@ impl Ledger {
         let old = std::mem::replace(&mut pod.hold, hold.clone());
         for (hold, add) in [(old, false), (hold, true)] {
             let Some(hold) = hold else { continue };
+            self.holds = if add { self.holds + 1 } else { self.holds - 1 };
             let step = |count: &mut u32| *count = if add { *count + hold.units } else { *count - hold.units };
             if let Some(ix) = hold.workload {
                 step(&mut self.workloads.get_mut(ix).holds);

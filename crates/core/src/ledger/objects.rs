@@ -1,16 +1,12 @@
-//! FloatingIP objects: the list a leader starts from, watch events, and running pods whose object is missing.
-
-use std::collections::HashSet;
+//! FloatingIP objects: the list a leader starts from, and watch events.
 
 use super::Ledger;
-use super::entry::{Claim, Flight, Slot, WorkloadIx};
+use super::entry::{Flight, Slot, WorkloadIx};
 use super::ids::{Str, Time, Uid};
 use super::operate::same_content;
-use super::pods::Pod;
 use super::record::{ObjectRef, State, Stored};
 use super::space::Space;
 use super::table::Table;
-use super::view::Phase;
 use crate::addr::Addr;
 
 impl Ledger {
@@ -30,7 +26,7 @@ impl Ledger {
         for node in self.nodes.by_name.values_mut() {
             node.class = self.space.class_of(&node.view.ips);
         }
-        for &addr in self.disputed.keys() {
+        for addr in self.annotated.disputed() {
             self.space.take(addr);
         }
         for stored in objects {
@@ -174,118 +170,6 @@ impl Ledger {
             self.plan(now, slot);
         } else {
             self.give_up(now, slot);
-        }
-    }
-
-    /// Somebody deleted what an admin, or nobody any more, had: it is free, unless a running pod has it all the same (rule 6).
-    pub(super) fn give_up(&mut self, now: Time, slot: Slot) {
-        let addr = self.table.at(slot).addr;
-        self.set_claim(now, slot, None);
-        let names = |pod: &&Pod| pod.view.annotated.contains(&addr.ip());
-        let pods: Vec<Uid> = self.pods.by_uid.values().filter(names).map(|pod| pod.view.uid.clone()).collect();
-        for uid in pods {
-            self.adopt(now, &uid);
-        }
-    }
-
-    pub(super) fn adopt_all(&mut self, now: Time) {
-        for uid in self.pods.by_uid.keys().cloned().collect::<Vec<_>>() {
-            self.adopt(now, &uid);
-        }
-    }
-
-    /// The annotated address of a bound pod that owns no object: adopted where the pod runs and the kubelet confirms it,
-    /// withheld otherwise (rule 4).
-    pub(super) fn adopt(&mut self, now: Time, uid: &Uid) {
-        if !self.active || !self.synced || self.generation == 0 {
-            return;
-        }
-        let Some(pod) = self.pods.get(uid) else { return };
-        if !pod.is_bound() {
-            return;
-        }
-        let annotated: HashSet<Addr> = pod.view.annotated.iter().copied().map(Addr::from).collect();
-        let ips = pod.view.ips.iter().filter(|_| pod.view.phase == Phase::Running);
-        let confirmed: HashSet<Addr> = ips.copied().map(Addr::from).collect();
-        let before: Vec<Addr> =
-            self.disputed.iter().filter(|(_, pods)| pods.contains(uid)).map(|(&addr, _)| addr).collect();
-        for addr in before.into_iter().filter(|addr| !annotated.contains(addr) || confirmed.contains(addr)) {
-            self.undispute_one(now, uid, addr);
-        }
-        for addr in annotated {
-            if self.space.topology.pool_of(addr).is_none() {
-                continue;
-            }
-            match self.table.slot(addr) {
-                None if confirmed.contains(&addr) => self.give_to(now, uid, addr),
-                None => {
-                    self.disputed.entry(addr).or_default().insert(uid.clone());
-                    self.space.take(addr);
-                }
-                Some(slot) => {
-                    let entry = self.table.at(slot);
-                    let Some(claim) = entry.claim.clone() else { continue };
-                    if claim.state == State::Bound && claim.pod_uid.as_ref() == Some(uid) {
-                        continue;
-                    }
-                    let keyless =
-                        claim.pod_uid.is_none() && claim.state != State::Admin && self.is_kept_for(&claim, uid);
-                    if keyless && confirmed.contains(&addr) {
-                        self.give_to(now, uid, addr);
-                    } else if claim.pod_uid.as_ref() != Some(uid) {
-                        self.conflict(uid, addr);
-                    }
-                }
-            }
-        }
-    }
-
-    fn is_kept_for(&self, claim: &Claim, uid: &Uid) -> bool {
-        let Some(pod) = self.pods.get(uid) else { return false };
-        let named = self.pod_name(claim).is_none_or(|name| name == *pod.view.name);
-        claim.workload.is_none_or(|ix| pod.workload == Some(ix)) && named
-    }
-
-    fn give_to(&mut self, now: Time, uid: &Uid, addr: Addr) {
-        let Some(pod) = self.pods.get(uid) else { return };
-        let (view, workload) = (pod.view.clone(), pod.workload);
-        let Some(node) = view.node.as_ref().map(|node| self.names.intern(node)) else { return };
-        let pool = view.pool.as_ref().map(|pool| self.names.intern(pool));
-        let slot = self.occupy(addr);
-        let claim = Claim {
-            state: State::Bound,
-            policy: view.policy,
-            spare: false,
-            released: false,
-            any_pod: false,
-            workload,
-            pool,
-            node: Some(node),
-            pod_name: Some(self.short_name(workload, &view.name)),
-            pod_uid: Some(uid.clone()),
-            updated_at: now,
-        };
-        self.set_claim(now, slot, Some(claim));
-    }
-
-    /// The pod no longer claims disputed addresses.
-    pub(super) fn undispute(&mut self, now: Time, uid: &Uid) {
-        let of_pod: Vec<Addr> =
-            self.disputed.iter().filter(|(_, pods)| pods.contains(uid)).map(|(&addr, _)| addr).collect();
-        for addr in of_pod {
-            self.undispute_one(now, uid, addr);
-        }
-    }
-
-    fn undispute_one(&mut self, now: Time, uid: &Uid, addr: Addr) {
-        if let Some(pods) = self.disputed.get_mut(&addr) {
-            pods.remove(uid);
-            if pods.is_empty() {
-                self.disputed.remove(&addr);
-                if self.table.slot(addr).is_none() {
-                    self.make_free(now, addr, true);
-                }
-            }
         }
     }
 }

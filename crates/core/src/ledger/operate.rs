@@ -13,6 +13,11 @@ use crate::addr::Addr;
 impl Ledger {
     /// Starts the operation that is due for an address, if none is under way.
     pub(super) fn plan(&mut self, now: Time, slot: Slot) {
+        self.start_due(now, slot);
+        self.table.note_pending(slot);
+    }
+
+    fn start_due(&mut self, now: Time, slot: Slot) {
         let entry = self.table.at(slot);
         if entry.flight != Flight::Idle {
             return;
@@ -98,7 +103,7 @@ impl Ledger {
         self.table.vacate(slot);
         self.admin_keys.remove(&addr);
         self.out.settled.push(addr);
-        if !self.disputed.contains_key(&addr) {
+        if !self.annotated.is_disputed(addr) {
             self.make_free(now, addr, used);
         }
     }
@@ -311,6 +316,7 @@ impl Ledger {
         let entry = self.table.at_mut(slot);
         entry.stored = true;
         entry.waiting = false;
+        self.table.note_pending(slot);
         if stored.record.state == State::Quarantined {
             let until = stored.record.released_at.unwrap_or(stored.record.updated_at);
             self.timers.insert((until.plus_secs(self.settings.quarantine_secs), Timer::Quarantine(addr)));

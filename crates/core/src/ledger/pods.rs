@@ -1,9 +1,11 @@
 //! Pods that want addresses: slim records with what the scheduler was told about them.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, OnceLock};
 
 use super::entry::{Sym, WorkloadIx};
 use super::ids::{Str, Time, Uid};
+use super::lists::Clipped;
 use super::space::Class;
 use super::verdict::{PodRef, Refusal};
 use super::view::PodView;
@@ -27,6 +29,8 @@ pub(super) struct Pod {
     pub(super) missing: bool,
     /// It finished; its addresses were let go.
     pub(super) finished: bool,
+    /// Its range lists as far as there are pools, once they were looked at.
+    pub(super) clipped: OnceLock<Arc<[Clipped]>>,
 }
 
 impl Pod {

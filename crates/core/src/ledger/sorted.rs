@@ -69,8 +69,8 @@ impl<T: Ord + Copy> SortedSet<T> {
             put(piece, at, item);
             return;
         }
-        // What comes in ascending order fills its pieces; anything else leaves both halves room.
-        let cut = if at == MOST { MOST } else { MOST / 2 };
+        // What comes in more or less ascending order fills its pieces; anything else leaves both halves room.
+        let cut = if at >= MOST * 7 / 8 { at } else { MOST / 2 };
         let mut rest = piece.split_off(cut);
         if at < cut {
             put(piece, at, item)

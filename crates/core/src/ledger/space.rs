@@ -10,7 +10,7 @@ use super::ids::Time;
 use crate::addr::Addr;
 use crate::freeset::FreeSet;
 use crate::range::IpRange;
-use crate::topology::{PoolId, Topology};
+use crate::topology::{Pool, PoolId, Topology};
 
 /// Nodes that reach the same set of pools are of one class.
 pub(super) type Class = usize;
@@ -18,14 +18,31 @@ pub(super) type Class = usize;
 #[derive(Default)]
 pub(super) struct Space {
     pub(super) topology: Arc<Topology>,
-    free: Vec<FreeSet>,
+    /// Everything that may be handed out, ascending, and how much that is.
+    usable: Vec<IpRange>,
+    total: u128,
+    pools: Vec<PoolSpace>,
+    classes: Vec<NodeClass>,
+    class_of_pools: HashMap<Vec<PoolId>, Class>,
+}
+
+#[derive(Default)]
+struct PoolSpace {
+    free: FreeSet,
     /// Freed within the reuse delay: taken last (rule 9).
     cooling: BTreeMap<Addr, Time>,
     cooling_by_time: BTreeSet<(Time, Addr)>,
-    cooling_of_pool: Vec<u64>,
-    classes: Vec<NodeClass>,
-    class_of_pools: HashMap<Vec<PoolId>, Class>,
-    classes_of_pool: Vec<Vec<Class>>,
+    classes: Vec<Class>,
+}
+
+impl PoolSpace {
+    fn available(&self) -> u128 {
+        self.free.len() + self.cooling.len() as u128
+    }
+
+    fn is_available(&self, addr: Addr) -> bool {
+        self.free.contains(addr) || self.cooling.contains_key(&addr)
+    }
 }
 
 struct NodeClass {
@@ -37,23 +54,12 @@ struct NodeClass {
 impl Space {
     /// Everything that `topology` lets be handed out is free, until taken.
     pub(super) fn new(topology: Topology) -> Self {
-        let pools = topology.pools().len();
-        let free = topology
-            .pools()
-            .iter()
-            .map(|pool| {
-                let mut set = FreeSet::default();
-                pool.usable.iter().for_each(|range| set.insert_range(range));
-                set
-            })
-            .collect();
-        Space {
-            topology: Arc::new(topology),
-            free,
-            cooling_of_pool: vec![0; pools],
-            classes_of_pool: vec![Vec::new(); pools],
-            ..Space::default()
-        }
+        let free = |pool: &Pool| PoolSpace { free: pool.usable.iter().collect(), ..PoolSpace::default() };
+        let pools = topology.pools().iter().map(free).collect();
+        let mut usable: Vec<IpRange> = topology.pools().iter().flat_map(|pool| pool.usable.iter()).collect();
+        usable.sort_unstable();
+        let total = usable.iter().map(IpRange::len).fold(0, u128::saturating_add);
+        Space { topology: Arc::new(topology), usable, total, pools, ..Space::default() }
     }
 
     /// The class of a node with these addresses; none if none of them is in a configured node subnet.
@@ -72,7 +78,7 @@ impl Space {
         }
         let class = self.classes.len();
         for &pool in &pools {
-            self.classes_of_pool[pool.index()].push(class);
+            self.pools[pool.index()].classes.push(class);
         }
         let available = pools.iter().map(|&pool| self.available_in_pool(pool)).sum();
         let total = pools.iter().map(|&pool| self.topology.pool(pool).usable.len()).fold(0, u128::saturating_add);
@@ -81,8 +87,18 @@ impl Space {
         Some(class)
     }
 
+    /// Everything that may be handed out, ascending.
+    pub(super) fn usable(&self) -> &[IpRange] {
+        &self.usable
+    }
+
+    /// How many addresses may be handed out, at most `u128::MAX`.
+    pub(super) fn usable_total(&self) -> u128 {
+        self.total
+    }
+
     pub(super) fn available_in_pool(&self, pool: PoolId) -> u128 {
-        self.free[pool.index()].len() + u128::from(self.cooling_of_pool[pool.index()])
+        self.pools[pool.index()].available()
     }
 
     /// Addresses that nodes of the class could still be given.
@@ -105,47 +121,39 @@ impl Space {
     }
 
     pub(super) fn is_available(&self, addr: Addr) -> bool {
-        self.topology
-            .pool_of(addr)
-            .is_some_and(|pool| self.free[pool.index()].contains(addr) || self.cooling.contains_key(&addr))
+        self.topology.pool_of(addr).is_some_and(|pool| self.pools[pool.index()].is_available(addr))
     }
 
     /// Takes an address out of the free ones; nothing happens if it was not free.
     pub(super) fn take(&mut self, addr: Addr) {
-        let Some(pool) = self.topology.pool_of(addr) else { return };
-        let taken = if self.free[pool.index()].remove(addr) {
-            true
-        } else if let Some(since) = self.cooling.remove(&addr) {
-            self.cooling_by_time.remove(&(since, addr));
-            self.cooling_of_pool[pool.index()] -= 1;
-            true
-        } else {
-            false
-        };
-        if taken {
-            for &class in &self.classes_of_pool[pool.index()] {
-                self.classes[class].available -= 1;
-            }
+        let Some(id) = self.topology.pool_of(addr) else { return };
+        let pool = &mut self.pools[id.index()];
+        if !pool.free.remove(addr) {
+            let Some(since) = pool.cooling.remove(&addr) else { return };
+            pool.cooling_by_time.remove(&(since, addr));
+        }
+        for &class in &pool.classes {
+            self.classes[class].available -= 1;
         }
     }
 
     /// Gives an address back; `freed_at` makes it one of those taken last. True if it can be handed out now.
     pub(super) fn give(&mut self, addr: Addr, freed_at: Option<Time>) -> bool {
-        if !self.topology.is_usable(addr) || self.is_available(addr) {
+        let Some(id) = self.topology.pool_of(addr).filter(|_| self.topology.is_usable(addr)) else { return false };
+        let pool = &mut self.pools[id.index()];
+        if pool.is_available(addr) {
             return false;
         }
-        let Some(pool) = self.topology.pool_of(addr) else { return false };
         match freed_at {
             Some(since) => {
-                self.cooling.insert(addr, since);
-                self.cooling_by_time.insert((since, addr));
-                self.cooling_of_pool[pool.index()] += 1;
+                pool.cooling.insert(addr, since);
+                pool.cooling_by_time.insert((since, addr));
             }
             None => {
-                self.free[pool.index()].insert(addr);
+                pool.free.insert(addr);
             }
         }
-        for &class in &self.classes_of_pool[pool.index()] {
+        for &class in &pool.classes {
             self.classes[class].available += 1;
         }
         true
@@ -153,78 +161,46 @@ impl Space {
 
     /// Ends the reuse delay of addresses freed before `limit`. Returns when the next one ends, as its release time.
     pub(super) fn cool(&mut self, limit: Time) -> Option<Time> {
-        while let Some(&(since, addr)) = self.cooling_by_time.first() {
-            if since > limit {
-                return Some(since);
-            }
-            self.cooling_by_time.pop_first();
-            self.cooling.remove(&addr);
-            if let Some(pool) = self.topology.pool_of(addr) {
-                self.cooling_of_pool[pool.index()] -= 1;
-                self.free[pool.index()].insert(addr);
+        let mut next: Option<Time> = None;
+        for pool in &mut self.pools {
+            while let Some(&(since, addr)) = pool.cooling_by_time.first() {
+                if since > limit {
+                    next = Some(next.map_or(since, |next| next.min(since)));
+                    break;
+                }
+                pool.cooling_by_time.pop_first();
+                pool.cooling.remove(&addr);
+                pool.free.insert(addr);
             }
         }
-        None
+        next
     }
 
     /// Release times that still count, to carry over to a new configuration.
     pub(super) fn cooling(&self) -> impl Iterator<Item = (Addr, Time)> + '_ {
-        self.cooling.iter().map(|(&addr, &since)| (addr, since))
+        self.pools.iter().flat_map(|pool| &pool.cooling).map(|(&addr, &since)| (addr, since))
     }
 
     /// The first free address of the pools in their order, else the one freed longest ago.
     pub(super) fn pick(&self, pools: &[PoolId]) -> Option<Addr> {
-        let free = pools.iter().find_map(|pool| {
-            let set = &self.free[pool.index()];
-            set.runs().next().map(|run| run.first())
-        });
-        free.or_else(|| {
-            if pools.iter().all(|pool| self.cooling_of_pool[pool.index()] == 0) {
-                return None;
-            }
-            self.cooling_by_time.iter().map(|&(_, addr)| addr).find(|&addr| self.in_pools(addr, pools))
-        })
+        let pools = || pools.iter().map(|pool| &self.pools[pool.index()]);
+        let free = pools().find_map(|pool| pool.free.runs().next().map(|run| run.first()));
+        free.or_else(|| pools().filter_map(|pool| pool.cooling_by_time.first()).min().map(|&(_, addr)| addr))
     }
 
-    fn in_pools(&self, addr: Addr, pools: &[PoolId]) -> bool {
-        self.topology.pool_of(addr).is_some_and(|pool| pools.binary_search(&pool).is_ok())
+    /// The addresses of `part` that the pool can give at once, ascending and lazy.
+    pub(super) fn free_in(&self, pool: PoolId, part: &IpRange) -> impl Iterator<Item = Addr> + '_ {
+        self.pools[pool.index()].free.iter_in(part)
     }
 
-    /// Up to `limit` addresses of `parts`, in their order, that the pools can give now: (address, still cooling).
-    pub(super) fn candidates(&self, pools: &[PoolId], parts: &[(IpRange, PoolId)], limit: usize) -> Vec<(Addr, bool)> {
-        let parts = || parts.iter().filter(|(_, pool)| pools.binary_search(pool).is_ok());
-        let mut found: Vec<(Addr, bool)> = Vec::new();
-        for (part, pool) in parts() {
-            for addr in self.free[pool.index()].iter_in(part).take(limit) {
-                if !found.iter().any(|&(known, _)| known == addr) {
-                    found.push((addr, false));
-                }
-            }
-            if found.len() >= limit {
-                found.truncate(limit);
-                return found;
-            }
-        }
-        if self.cooling.is_empty() {
-            return found;
-        }
-        for (part, _) in parts() {
-            let room = limit - found.len();
-            for (&addr, _) in self.cooling.range(part.first()..=part.last()).take(room) {
-                if !found.iter().any(|&(known, _)| known == addr) {
-                    found.push((addr, true));
-                }
-            }
-            if found.len() >= limit {
-                break;
-            }
-        }
-        found
+    /// The addresses of `part` that the pool takes last, ascending and lazy.
+    pub(super) fn cooling_in(&self, pool: PoolId, part: &IpRange) -> impl Iterator<Item = Addr> + '_ {
+        self.pools[pool.index()].cooling.range(part.first()..=part.last()).map(|(&addr, _)| addr)
     }
 
-    /// The free runs, pool by pool.
-    pub(super) fn free_runs(&self) -> impl Iterator<Item = IpRange> + '_ {
-        self.free.iter().flat_map(FreeSet::runs)
+    /// Whether the pool has addresses that were freed within the reuse delay.
+    pub(super) fn is_cooling(&self, pool: PoolId) -> bool {
+        !self.pools[pool.index()].cooling.is_empty()
     }
 
     /// Recomputes the counters of every class from scratch and compares.
@@ -233,13 +209,13 @@ impl Space {
             let available: u128 = class.pools.iter().map(|&pool| self.available_in_pool(pool)).sum();
             assert_eq!(class.available, available, "free addresses of node class {:?}", class.pools);
         }
-        assert_eq!(self.cooling.len(), self.cooling_by_time.len(), "cooling index");
-        for (pool, &count) in self.cooling_of_pool.iter().enumerate() {
-            let real = self.cooling.keys().filter(|&&addr| self.topology.pool_of(addr) == Some(PoolId(pool as u32)));
-            assert_eq!(count, real.count() as u64, "cooling addresses of pool {pool}");
-        }
-        for &addr in self.cooling.keys() {
-            assert!(!self.free.iter().any(|set| set.contains(addr)), "{addr} is free and cooling");
+        for (index, pool) in self.pools.iter().enumerate() {
+            let by_time: BTreeSet<(Time, Addr)> = pool.cooling.iter().map(|(&addr, &since)| (since, addr)).collect();
+            assert_eq!(by_time, pool.cooling_by_time, "cooling addresses of pool {index} by time");
+            for &addr in pool.cooling.keys() {
+                assert_eq!(self.topology.pool_of(addr), Some(PoolId(index as u32)), "pool of {addr}, which is cooling");
+                assert!(!pool.free.contains(addr), "{addr} is free and cooling");
+            }
         }
     }
 }

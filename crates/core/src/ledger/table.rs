@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 
 use super::by_addr::ByAddr;
-use super::entry::{Claim, Entry, Slot, Sym, WorkloadIx};
+use super::entry::{Claim, Entry, Keeper, Slot, Sym, WorkloadIx};
 use super::ids::{Str, Time, Uid};
 use super::pod_name::PodName;
 use super::record::State;
@@ -101,11 +101,20 @@ pub(super) struct Table {
     by_uid: SortedSet<(Hash32, Slot)>,
     /// By workload and, within it, by the pod name (0 where there is none).
     by_workload: SortedSet<(WorkloadIx, Hash32, Slot)>,
-    /// Kept for any pod of a workload: by pool of the topology, oldest first.
-    kept_for_workload: SortedSet<(WorkloadIx, u32, Time, Slot)>,
-    /// Kept for any pod of a named pool: by pool of the topology, oldest first.
-    kept_for_pool: SortedSet<(Sym, u32, Time, Slot)>,
+    /// Kept for any pod of a workload or a named pool: by pool of the topology, oldest first.
+    kept: SortedSet<(Keeper, u32, Time, Slot)>,
+    by_pool: SortedSet<(Sym, Slot)>,
     quarantined: SortedSet<Slot>,
+    /// Had by a pod whose uid nobody recorded.
+    unnamed: SortedSet<Slot>,
+    /// In none of the indexes by owner: an admin's, and those whose owner nobody recorded.
+    ownerless: SortedSet<Slot>,
+    /// Addresses that would not be handed out: no more configured, or a gateway's, a network's, a broadcast address.
+    strays: ByAddr,
+    /// Not as they shall be: an operation is under way or due.
+    pending: SortedSet<Slot>,
+    /// By pool of the topology.
+    of_net: HashMap<u32, u64>,
     /// By the position of the workload; as long as it has to be.
     of_workload: Vec<Counts>,
     of_pool: HashMap<Sym, Counts>,
@@ -136,8 +145,8 @@ impl Table {
         self.pieces[slot as usize / PIECE][slot as usize % PIECE].as_mut().expect("a slot in an index is occupied")
     }
 
-    /// The slot of `addr`, made if there is none.
-    pub(super) fn occupy(&mut self, addr: Addr, net: u32) -> Slot {
+    /// The slot of `addr`, made if there is none; `usable` if the topology in force would hand it out.
+    pub(super) fn occupy(&mut self, addr: Addr, net: u32, usable: bool) -> Slot {
         if let Some(slot) = self.slot(addr) {
             return slot;
         }
@@ -158,6 +167,10 @@ impl Table {
             }
         };
         self.by_addr.insert(addr, slot);
+        if !usable {
+            self.strays.insert(addr, slot);
+        }
+        *self.of_net.entry(net).or_default() += 1;
         slot
     }
 
@@ -166,6 +179,9 @@ impl Table {
         if let Some(entry) = self.pieces[slot as usize / PIECE][slot as usize % PIECE].take() {
             debug_assert!(entry.claim.is_none(), "an entry with a claim is never dropped");
             self.by_addr.remove(entry.addr, slot);
+            self.strays.remove(entry.addr, slot);
+            self.pending.remove(&slot);
+            self.leave_net(entry.net);
             self.vacant.push(slot);
         }
     }
@@ -185,13 +201,41 @@ impl Table {
         }
     }
 
-    /// Moves an entry to another pool of the topology.
-    pub(super) fn set_net(&mut self, slot: Slot, net: u32) {
+    fn leave_net(&mut self, net: u32) {
+        if let Some(count) = self.of_net.get_mut(&net) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_net.remove(&net);
+            }
+        }
+    }
+
+    /// Notes whether something is under way or due about an entry. To be called after every change of one.
+    pub(super) fn note_pending(&mut self, slot: Slot) {
+        let Some(entry) = self.pieces[slot as usize / PIECE][slot as usize % PIECE].as_ref() else { return };
+        // What is the admin's is not written.
+        if entry.is_stored() || entry.state() == Some(State::Admin) {
+            self.pending.remove(&slot);
+        } else {
+            self.pending.insert(slot);
+        }
+    }
+
+    /// Moves an entry to a pool of a new topology, which would hand the address out or not.
+    pub(super) fn set_net(&mut self, slot: Slot, net: u32, usable: bool) {
+        let addr = self.at(slot).addr;
+        if usable {
+            self.strays.remove(addr, slot)
+        } else {
+            self.strays.insert(addr, slot)
+        }
         let entry = self.at_mut(slot);
         if entry.net == net {
             return;
         }
         let (old, claim) = (std::mem::replace(&mut entry.net, net), entry.claim.clone());
+        self.leave_net(old);
+        *self.of_net.entry(net).or_default() += 1;
         if let Some(claim) = claim {
             self.index(slot, old, &claim, false);
             self.index(slot, net, &claim, true);
@@ -205,11 +249,16 @@ impl Table {
         let count = |counts: &mut Counts| if insert { counts.add(claim) } else { counts.remove(claim) };
         let state = claim.state as usize;
         self.states[state] = if insert { self.states[state] + 1 } else { self.states[state] - 1 };
+        if claim.state == State::Admin || claim.workload.is_none() && claim.pool.is_none() {
+            put(&mut self.ownerless, slot, insert);
+        }
         if claim.state == State::Admin {
             return;
         }
-        if let Some(uid) = &claim.pod_uid {
-            put(&mut self.by_uid, (hash(uid), slot), insert);
+        match &claim.pod_uid {
+            Some(uid) => put(&mut self.by_uid, (hash(uid), slot), insert),
+            None if claim.state == State::Bound => put(&mut self.unnamed, slot, insert),
+            None => {}
         }
         if let Some(workload) = claim.workload {
             put(&mut self.by_workload, (workload, name_hash(claim), slot), insert);
@@ -217,9 +266,6 @@ impl Table {
                 self.of_workload.resize(workload.index() + 1, Counts::default());
             }
             count(&mut self.of_workload[workload.index()]);
-            if claim.any_pod {
-                put(&mut self.kept_for_workload, (workload, net, claim.updated_at, slot), insert);
-            }
         }
         if let Some(pool) = claim.pool {
             let counts = self.of_pool.entry(pool).or_default();
@@ -227,9 +273,10 @@ impl Table {
             if *counts == Counts::default() {
                 self.of_pool.remove(&pool);
             }
-            if claim.any_pod && claim.workload.is_none() {
-                put(&mut self.kept_for_pool, (pool, net, claim.updated_at, slot), insert);
-            }
+            put(&mut self.by_pool, (pool, slot), insert);
+        }
+        if let Some(keeper) = claim.keeper() {
+            put(&mut self.kept, (keeper, net, claim.updated_at, slot), insert);
         }
         if claim.state == State::Quarantined {
             put(&mut self.quarantined, slot, insert);
@@ -255,28 +302,50 @@ impl Table {
         self.by_workload.range(all).map(|(_, _, slot)| slot)
     }
 
-    /// Kept for any pod of the workload in one pool of the topology, the newest first.
-    pub(super) fn kept_for_workload(&self, workload: WorkloadIx, net: u32) -> impl Iterator<Item = Slot> + '_ {
-        let all = (workload, net, Time(i64::MIN), 0)..=(workload, net, Time(i64::MAX), Slot::MAX);
-        self.kept_for_workload.range(all).rev().map(|(_, _, _, slot)| slot)
+    /// Addresses of a named pool.
+    pub(super) fn slots_of_pool(&self, pool: Sym) -> impl Iterator<Item = Slot> + '_ {
+        self.by_pool.range((pool, 0)..=(pool, Slot::MAX)).map(|(_, slot)| slot)
     }
 
-    /// Kept for any pod of the workload.
-    pub(super) fn all_kept_for_workload(&self, workload: WorkloadIx) -> impl Iterator<Item = Slot> + '_ {
-        let all = (workload, 0, Time(i64::MIN), 0)..=(workload, u32::MAX, Time(i64::MAX), Slot::MAX);
-        self.kept_for_workload.range(all).map(|(_, _, _, slot)| slot)
+    /// Kept for any pod of the keeper in one pool of the topology, the newest first; `from` one of them on, if given.
+    pub(super) fn kept(&self, keeper: Keeper, net: u32, from: Option<(Time, Slot)>) -> impl Iterator<Item = Slot> + '_ {
+        let (newest, slot) = from.unwrap_or((Time(i64::MAX), Slot::MAX));
+        let all = (keeper, net, Time(i64::MIN), 0)..=(keeper, net, newest, slot);
+        self.kept.range(all).rev().map(|(_, _, _, slot)| slot)
     }
 
-    /// Kept for any pod of the named pool in one pool of the topology, the newest first.
-    pub(super) fn kept_for_pool(&self, pool: Sym, net: u32) -> impl Iterator<Item = Slot> + '_ {
-        let all = (pool, net, Time(i64::MIN), 0)..=(pool, net, Time(i64::MAX), Slot::MAX);
-        self.kept_for_pool.range(all).rev().map(|(_, _, _, slot)| slot)
+    /// Kept for any pod of the keeper.
+    pub(super) fn all_kept(&self, keeper: Keeper) -> impl Iterator<Item = Slot> + '_ {
+        let all = (keeper, 0, Time(i64::MIN), 0)..=(keeper, u32::MAX, Time(i64::MAX), Slot::MAX);
+        self.kept.range(all).map(|(_, _, _, slot)| slot)
     }
 
-    /// Kept for any pod of the named pool.
-    pub(super) fn all_kept_for_pool(&self, pool: Sym) -> impl Iterator<Item = Slot> + '_ {
-        let all = (pool, 0, Time(i64::MIN), 0)..=(pool, u32::MAX, Time(i64::MAX), Slot::MAX);
-        self.kept_for_pool.range(all).map(|(_, _, _, slot)| slot)
+    /// Whose an address is that is kept for any of several pods, in which pool of the topology, and since when.
+    pub(super) fn keeper(&self, slot: Slot) -> Option<(Keeper, u32, Time)> {
+        let entry = self.at(slot);
+        let claim = entry.claim.as_ref()?;
+        Some((claim.keeper()?, entry.net, claim.updated_at))
+    }
+
+    pub(super) fn unnamed(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.unnamed.iter()
+    }
+
+    pub(super) fn ownerless(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.ownerless.iter()
+    }
+
+    pub(super) fn strays(&self) -> impl Iterator<Item = &Entry> + '_ {
+        self.strays.range(Addr::V4_MIN, Addr::V6_MAX).map(|slot| self.at(slot))
+    }
+
+    pub(super) fn pending(&self) -> &SortedSet<Slot> {
+        &self.pending
+    }
+
+    /// How many addresses have an entry, of one pool of the topology.
+    pub(super) fn count_in_net(&self, net: u32) -> u64 {
+        self.of_net.get(&net).copied().unwrap_or(0)
     }
 
     pub(super) fn quarantined(&self) -> impl Iterator<Item = Slot> + '_ {
@@ -305,13 +374,14 @@ impl Table {
         self.by_addr.range(Addr::V4_MIN, Addr::V6_MAX).map(|slot| (slot, self.at(slot)))
     }
 
+    /// Slots of the entries from `addr` on, ascending.
+    pub(super) fn slots_from(&self, addr: Addr) -> impl Iterator<Item = Slot> + '_ {
+        self.by_addr.range(addr, Addr::V6_MAX)
+    }
+
     /// Entries from `addr` on.
     pub(super) fn entries_from(&self, addr: Addr) -> impl Iterator<Item = &Entry> + '_ {
         self.by_addr.range(addr, Addr::V6_MAX).map(|slot| self.at(slot))
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.by_addr.len()
     }
 
     /// Recomputes every index and counter from the entries and compares.
@@ -321,6 +391,10 @@ impl Table {
         for (slot, entry) in self.entries() {
             assert_eq!(self.slot(entry.addr), Some(slot), "index by address of {}", entry.addr);
             entries += 1;
+            *fresh.of_net.entry(entry.net).or_default() += 1;
+            if !entry.is_stored() && entry.state() != Some(State::Admin) {
+                fresh.pending.insert(slot);
+            }
             if let Some(claim) = &entry.claim {
                 fresh.index(slot, entry.net, claim, true);
                 uids += usize::from(claim.pod_uid.is_some() && claim.state != State::Admin);
@@ -330,9 +404,13 @@ impl Table {
         assert_eq!(uids, self.by_uid.len(), "index by pod uid");
         assert_eq!(fresh.by_uid, self.by_uid, "index by pod uid");
         assert_eq!(fresh.by_workload, self.by_workload, "index by workload and pod name");
-        assert_eq!(fresh.kept_for_workload, self.kept_for_workload, "reserved by workload");
-        assert_eq!(fresh.kept_for_pool, self.kept_for_pool, "reserved by pool");
+        assert_eq!(fresh.kept, self.kept, "kept for any pod");
+        assert_eq!(fresh.by_pool, self.by_pool, "index by pool");
         assert_eq!(fresh.quarantined, self.quarantined, "quarantined");
+        assert_eq!(fresh.unnamed, self.unnamed, "of pods without a uid");
+        assert_eq!(fresh.ownerless, self.ownerless, "of no owner");
+        assert_eq!(fresh.pending, self.pending, "under way or due");
+        assert_eq!(fresh.of_net, self.of_net, "counts by pool of the topology");
         fresh.of_workload.resize(self.of_workload.len(), Counts::default());
         assert_eq!(fresh.of_workload, self.of_workload, "counts by workload");
         assert_eq!(fresh.of_pool, self.of_pool, "counts by pool");

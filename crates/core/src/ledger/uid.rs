@@ -35,6 +35,9 @@ const VERSION: u8 = 4;
 const DASHES: [usize; 4] = [8, 13, 18, 23];
 
 impl Uid {
+    /// The first in the order of uids.
+    pub(super) const LEAST: Uid = Uid(Repr::Uuid(Nibble::X0, [0; 15]));
+
     /// True for the empty uid.
     pub fn is_empty(&self) -> bool {
         matches!(&self.0, Repr::Text(text) if text.is_empty())

@@ -329,6 +329,19 @@ pub enum ReleaseStep {
     Refused(String),
 }
 
+/// Which owners are asked for: those that equal all that is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnerQuery<'a> {
+    /// Named pool.
+    pub pool: Option<&'a str>,
+    /// Namespace.
+    pub namespace: Option<&'a str>,
+    /// Name of the workload, [`crate::key::BARE_APP`] for pods without one.
+    pub app: Option<&'a str>,
+    /// Name of the pod.
+    pub pod: Option<&'a str>,
+}
+
 /// A named pool as people see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PoolStatus {

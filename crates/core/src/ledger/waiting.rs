@@ -1,9 +1,9 @@
 //! Pods that wait for an address, and the passing of time: who waits is woken (rule 16).
 
 use super::Ledger;
-use super::decide::Promises;
 use super::ids::{Time, Uid};
 use super::pods::Refused;
+use super::promises::Promises;
 use super::space::Class;
 use super::verdict::{Notice, Reason, Refusal};
 use crate::addr::Addr;

@@ -1,6 +1,7 @@
 //! The workloads that pods and addresses refer to, by a small number.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 
 use super::entry::WorkloadIx;
 use super::ids::{Model, Str, UNKNOWN_GROUP, Uid, WorkloadId};
@@ -114,6 +115,17 @@ impl Workloads {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (WorkloadIx, &Workload)> + '_ {
         self.all.iter().enumerate().filter_map(|(ix, workload)| Some((WorkloadIx::at(ix), workload.as_ref()?)))
+    }
+
+    /// Those whose positions, counted from 0, are in the range.
+    pub(super) fn range(&self, at: Range<usize>) -> impl Iterator<Item = (WorkloadIx, &Workload)> + '_ {
+        let some = self.all.get(at.start..at.end.min(self.all.len())).unwrap_or_default();
+        some.iter().zip(at.start..).filter_map(|(workload, ix)| Some((WorkloadIx::at(ix), workload.as_ref()?)))
+    }
+
+    /// No position is this high.
+    pub(super) fn end(&self) -> usize {
+        self.all.len()
     }
 
     /// Forgets workloads that nothing refers to any more.

@@ -124,3 +124,50 @@ fn numbers_for_metrics() {
     assert_eq!((stats.holds, stats.orphaned, stats.disputed, stats.pending, stats.generation), (1, 0, 0, 0, 1));
     assert_eq!(stats.waiting, [(Reason::LimitReached, 1)]);
 }
+
+#[test]
+fn a_query_for_an_owner_finds_all_its_addresses_and_few_others() {
+    let mut w = World::new();
+    w.deployment("web", 3, Immutable);
+    w.run();
+    let cart = w.stateful_set("cart", 2);
+    w.bound(&PodSpec::of("cart-0", &cart));
+    let (p, _) = w.bound(&PodSpec::of("cart-1", &cart).policy(Immutable));
+    w.delete_pod(&p);
+    w.bound(&PodSpec::bare("one-0").pool("blue"));
+    w.named_pool("blue", Some(2), true);
+    w.admin_reserves("10.0.1.5", "dp_shop_web_x");
+    let all: Vec<AddressInfo> = w.ledger.addresses().collect();
+    assert_eq!(all.len(), 8);
+    let found = |owner: &OwnerQuery<'_>| {
+        let addrs = w.ledger.addresses_of(owner).expect("something is asked");
+        w.ledger.describe_all(&addrs)
+    };
+    for info in &all {
+        let Some(id) = info.workload.as_ref() else { continue };
+        let app = if id.model() == Model::Bare { "NULL" } else { &*id.name };
+        let full =
+            OwnerQuery { pool: None, namespace: Some(&id.namespace), app: Some(app), pod: info.pod_name.as_deref() };
+        let none = OwnerQuery::default();
+        let mut queries = vec![
+            full,
+            OwnerQuery { namespace: full.namespace, ..none },
+            OwnerQuery { app: full.app, ..none },
+            OwnerQuery { pod: None, ..full },
+        ];
+        queries.extend(full.pod.map(|_| OwnerQuery { pod: full.pod, ..none }));
+        queries.extend(info.pool.as_deref().map(|pool| OwnerQuery { pool: Some(pool), ..none }));
+        for query in queries {
+            assert!(found(&query).contains(info), "{} by {query:?}", info.addr);
+        }
+    }
+    let count = |owner: OwnerQuery<'_>| found(&owner).len();
+    let none = OwnerQuery::default();
+    assert_eq!(w.ledger.addresses_of(&none), None);
+    // What an admin has reserved may be anybody's.
+    assert_eq!(count(OwnerQuery { namespace: Some("other"), ..none }), 1);
+    assert_eq!(count(OwnerQuery { app: Some("cart"), ..none }), 3);
+    assert_eq!(count(OwnerQuery { pod: Some("cart-1"), ..none }), 2);
+    assert_eq!(count(OwnerQuery { pool: Some("blue"), ..none }), 3);
+    assert_eq!(count(OwnerQuery { pool: Some("green"), ..none }), 1);
+}
