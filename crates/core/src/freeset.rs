@@ -53,11 +53,20 @@ impl FreeSet {
 
     /// Takes `addr` out; false if it was not there.
     pub fn remove(&mut self, addr: Addr) -> bool {
-        let present = self.contains(addr);
-        if present {
-            self.remove_range(&IpRange::single(addr));
+        let Some((&first, last)) = self.runs.range_mut(..=addr).next_back().filter(|(_, last)| addr <= **last) else {
+            return false;
+        };
+        let above = addr.next().filter(|next| *next <= *last).map(|next| (next, *last));
+        match addr.prev().filter(|_| addr != first) {
+            Some(below) => *last = below,
+            None => drop(self.runs.remove(&first)),
         }
-        present
+        self.runs.extend(above);
+        match addr.family() {
+            Family::V4 => self.v4_len -= 1,
+            Family::V6 => self.v6_len = self.v6_len.wrapping_sub(1),
+        }
+        true
     }
 
     /// Takes out every address of `range`. O(runs met × log runs).
@@ -92,27 +101,10 @@ impl FreeSet {
     /// The runs, clipped to `range`, ascending and lazy.
     pub fn runs_in(&self, range: &IpRange) -> impl Iterator<Item = IpRange> + '_ {
         let range = *range;
-        let start = self.run_at_or_after(range.first()).map_or(range.first(), |run| run.first());
+        let first = range.first();
+        let before = self.runs.range(..=first).next_back().filter(|(_, last)| **last >= first);
+        let start = before.map_or(first, |(start, _)| *start);
         self.runs.range(start..).map(|(&first, &last)| run(first, last)).map_while(move |run| run.intersect(&range))
-    }
-
-    /// What of `range` is not in the set, ascending and lazy.
-    pub fn gaps_in(&self, range: &IpRange) -> impl Iterator<Item = IpRange> + '_ {
-        let last = range.last();
-        let mut from = Some(range.first());
-        let mut runs = self.runs_in(range);
-        let gaps = move || loop {
-            let first = from.filter(|first| *first <= last)?;
-            let Some(run) = runs.next() else {
-                from = None;
-                return IpRange::new(first, last);
-            };
-            from = run.last().next();
-            if let Some(before) = run.first().prev().filter(|before| *before >= first) {
-                return IpRange::new(first, before);
-            }
-        };
-        std::iter::from_fn(gaps)
     }
 
     /// Number of addresses of the set within `range`, at most `u128::MAX`. O(runs in the range).

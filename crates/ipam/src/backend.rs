@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::future::BoxFuture;
 use galaxy_api::Pool;
 use galaxy_core::Addr;
-use galaxy_core::ledger::{AddressInfo, PodRef, PoolStatus, ReleaseRequest, ReleaseStep, Uid};
+use galaxy_core::ledger::{AddressInfo, OwnerQuery, PodRef, PoolStatus, ReleaseRequest, ReleaseStep, Uid};
 use tokio::sync::watch;
 
 use crate::config::Configuration;
@@ -65,6 +65,14 @@ impl Backend for ServiceBackend {
 
     fn addresses_from(&self, first: Addr, take: usize) -> Vec<AddressInfo> {
         self.engine.read(|ledger| ledger.addresses_from(first).take(take).collect())
+    }
+
+    fn addresses_of(&self, owner: &OwnerQuery<'_>) -> Option<Vec<Addr>> {
+        self.engine.read(|ledger| ledger.addresses_of(owner))
+    }
+
+    fn describe(&self, addrs: &[Addr]) -> Vec<AddressInfo> {
+        self.engine.read(|ledger| ledger.describe_all(addrs))
     }
 
     fn page(&self, skip: u128, take: usize) -> (u128, Vec<AddressInfo>) {

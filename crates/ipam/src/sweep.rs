@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use galaxy_core::ledger::Sweep;
 
 use crate::engine::Engine;
 use crate::reads::Reader;
@@ -50,7 +51,13 @@ pub(crate) async fn sweep(engine: Arc<Engine>, reader: Arc<Reader>, interval: Du
 
 /// One sweep: idle it costs no API call.
 pub(crate) async fn sweep_once(engine: &Engine, reader: &Reader) {
-    let doubts = engine.with(|ledger, now| ledger.sweep(now));
+    let mut sweep = Sweep::default();
+    let mut doubts = Vec::new();
+    while let Some(more) = engine.with(|ledger, now| ledger.sweep_piece(now, &mut sweep)) {
+        doubts.extend(more);
+        // Binds go between two pieces.
+        tokio::task::yield_now().await;
+    }
     if doubts.is_empty() {
         return;
     }

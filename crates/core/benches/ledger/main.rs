@@ -3,6 +3,7 @@
 //! Targets: a filter of 5,000 nodes takes at most 2 ms (99th percentile) whatever the number of addresses; an allocated address
 //! takes at most 200 bytes with its indexes, a free one at most a bit, plus the cost of its range.
 
+mod bulk;
 mod memory;
 mod scene;
 
@@ -100,9 +101,19 @@ impl Case {
     }
 }
 
-/// How often this thread was given a core so far; none where the system does not tell.
+/// A member of what the system's scheduler says of this thread; none where the system does not tell.
+fn schedstat(member: usize) -> Option<u64> {
+    std::fs::read_to_string("/proc/thread-self/schedstat").ok()?.split_whitespace().nth(member)?.parse().ok()
+}
+
+/// How often this thread was given a core so far.
 fn time_slices() -> Option<u64> {
-    std::fs::read_to_string("/proc/thread-self/schedstat").ok()?.split_whitespace().nth(2)?.parse().ok()
+    schedstat(2)
+}
+
+/// How long this thread had a core so far, to a few milliseconds.
+fn time_on_core() -> Option<Duration> {
+    schedstat(0).map(Duration::from_nanos)
 }
 
 fn verdict(met: bool) -> &'static str {
@@ -161,6 +172,7 @@ fn main() {
     // `cargo test` runs benchmarks once, to see that they run; who names a benchmark wants that one only.
     if std::env::args().skip(1).eq(["--bench"]) {
         table();
+        bulk::table();
     }
     divan::main();
 }

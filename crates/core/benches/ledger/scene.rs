@@ -8,7 +8,7 @@ use galaxy_core::topology::{PoolConfig, Topology};
 use galaxy_core::{Addr, IpRange, ReleasePolicy};
 
 pub(crate) const NODES: usize = 5_000;
-const POOLS: usize = 20;
+pub(crate) const POOLS: usize = 20;
 const NAMESPACE: &str = "shop";
 /// A Deployment that has addresses reserved, and its ReplicaSet.
 const KEEPER: &str = "checkout";
@@ -76,7 +76,8 @@ pub(crate) fn record(addr: Addr, serial: u64) -> Stored {
     }
 }
 
-fn reserved(addr: Addr, serial: u64) -> Stored {
+/// An address that is reserved for any pod of the Deployment.
+pub(crate) fn reserved(addr: Addr, serial: u64) -> Stored {
     let Stored { object, record } = record(addr, serial);
     let released_at = Some(Time(record.updated_at.0 + serial as i64));
     let workload = Some(WorkloadId::deployment(NAMESPACE, KEEPER));
@@ -93,18 +94,23 @@ pub(crate) fn half(size: usize) -> Vec<Stored> {
 
 impl Scene {
     pub(crate) fn new(size: usize) -> Self {
+        Scene::with(size, NODES, half(size), size as u32)
+    }
+
+    /// `size` addresses, these records, and a Deployment of so many replicas that has addresses reserved, if they say so.
+    pub(crate) fn with(size: usize, nodes: usize, records: Vec<Stored>, replicas: u32) -> Self {
         let mut ledger = Ledger::new(Settings::default());
         let now = Time(1_800_000_000_000_000);
         ledger.configure(now, topology(size));
-        let nodes: Vec<String> = (0..NODES).map(|n| format!("node-{n:04}")).collect();
+        let nodes: Vec<String> = (0..nodes).map(|n| format!("node-{n:04}")).collect();
         for (n, name) in nodes.iter().enumerate() {
             let ip = Ipv4Addr::new(172, (16 + n % POOLS) as u8, (n / POOLS / 250) as u8, (n / POOLS % 250 + 1) as u8);
             let view =
                 NodeView { name: name.as_str().into(), ips: vec![ip.into()], ready: true, out_of_service: false };
             ledger.node_observed(now, view);
         }
-        ledger.load(now, half(size));
-        let keeper = keeper(&mut ledger, now, size as u32);
+        ledger.load(now, records);
+        let keeper = keeper(&mut ledger, now, 1, replicas);
         ledger.loaded(now);
         ledger.set_active(now, true);
         assert!(ledger.drain().writes.is_empty(), "what was loaded is as it shall be");
@@ -126,6 +132,19 @@ impl Scene {
         self.settle();
         self.serial += 1;
         self.pod = pod(self.serial, None);
+    }
+
+    /// Has the Deployment with reservations have so many replicas.
+    pub(crate) fn scale(&mut self, replicas: u32) {
+        self.serial += 1;
+        keeper(&mut self.ledger, self.now, self.serial, replicas);
+    }
+
+    /// New pods, of the Deployment with reservations or of no controller.
+    pub(crate) fn pods(&mut self, count: usize, of_keeper: bool) -> Vec<PodView> {
+        let serials = self.serial + 1..;
+        self.serial += count as u64;
+        serials.take(count).map(|serial| pod(serial, of_keeper.then(|| self.keeper.clone()))).collect()
     }
 
     /// Has the pod at hand be one of the Deployment with reservations.
@@ -200,7 +219,7 @@ impl Scene {
 }
 
 /// Tells of the Deployment with reservations; the controller of its pods.
-fn keeper(ledger: &mut Ledger, now: Time, replicas: u32) -> Controller {
+fn keeper(ledger: &mut Ledger, now: Time, version: u64, replicas: u32) -> Controller {
     let id = WorkloadId::deployment(NAMESPACE, KEEPER);
     let controller = |kind: &str, name: &str, uid: &Uid| Controller {
         group: APPS.into(),
@@ -214,7 +233,7 @@ fn keeper(ledger: &mut Ledger, now: Time, replicas: u32) -> Controller {
         WorkloadView {
             id,
             uid: deployment.clone(),
-            version: 1,
+            version,
             replicas: Some(replicas),
             ordinal_start: 0,
             surges_first: false,
@@ -229,7 +248,7 @@ fn keeper(ledger: &mut Ledger, now: Time, replicas: u32) -> Controller {
             uid: set.clone(),
             namespace: NAMESPACE.into(),
             name: KEEPER_SET.into(),
-            version: 1,
+            version,
             controller: Some(controller("Deployment", KEEPER, &deployment)),
             replicas,
             revision: Some(1),

@@ -3,7 +3,8 @@
 //! A pod's owner may write ten thousand ranges. They are clipped to the pools and freed of overlaps once, when the pod is
 //! first looked at; after that a decision looks at each part once, however many classes of nodes there are.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use super::Ledger;
@@ -13,7 +14,6 @@ use super::promises::Promises;
 use super::space::Class;
 use super::verdict::Refusal;
 use crate::addr::Addr;
-use crate::freeset::FreeSet;
 use crate::matching::match_lists;
 use crate::range::{IpRange, RangeSet};
 use crate::topology::{PoolId, Topology};
@@ -29,19 +29,55 @@ pub(super) struct Clipped {
 impl Clipped {
     fn new(topology: &Topology, ranges: &[IpRange]) -> Self {
         let mut by_pool: BTreeMap<PoolId, Vec<(u32, IpRange)>> = BTreeMap::new();
-        let mut named = FreeSet::new();
-        let mut place = 0;
-        for range in ranges {
-            // What an earlier alternative names is looked at there.
-            let news: Vec<IpRange> = named.gaps_in(range).collect();
-            named.insert_range(*range);
-            for (part, pool) in news.iter().flat_map(|part| topology.clip(part)) {
+        for (place, range) in first_named(ranges) {
+            for (part, pool) in topology.clip(&range) {
                 by_pool.entry(pool).or_default().push((place, part));
-                place += 1;
             }
         }
+        by_pool.values_mut().for_each(|parts| parts.sort_unstable());
         let all = by_pool.values().flatten().map(|&(_, part)| part).collect();
         Clipped { by_pool, all }
+    }
+}
+
+/// The ranges without what an earlier one names: disjoint pieces, each with the place of its range. O(n log n).
+fn first_named(ranges: &[IpRange]) -> Vec<(u32, IpRange)> {
+    let mut coming: Vec<(IpRange, u32)> = ranges.iter().copied().zip(0..).collect();
+    coming.sort_unstable();
+    let mut coming = coming.into_iter().peekable();
+    // The ranges that have begun, the earliest written first.
+    let mut begun: BinaryHeap<Reverse<(u32, Addr)>> = BinaryHeap::new();
+    let mut pieces: Vec<(u32, IpRange)> = Vec::with_capacity(ranges.len());
+    let mut at: Option<Addr> = None;
+    loop {
+        let here = match (at, coming.peek()) {
+            (Some(at), _) if !begun.is_empty() => at,
+            (_, Some((next, _))) => next.first(),
+            (_, None) => return pieces,
+        };
+        while let Some((range, place)) = coming.next_if(|(range, _)| range.first() <= here) {
+            begun.push(Reverse((place, range.last())));
+        }
+        let Some(&Reverse((place, last))) = begun.peek() else { continue };
+        if last < here {
+            begun.pop();
+            at = Some(here);
+            continue;
+        }
+        // Up to where the next one begins, which may have been written earlier.
+        let before_next = coming.peek().and_then(|(next, _)| next.first().prev()).filter(|before| *before >= here);
+        let end = before_next.map_or(last, |before| before.min(last));
+        match pieces.last_mut() {
+            Some((of, piece)) if *of == place && piece.last().next() == Some(here) => {
+                *piece = IpRange::new(piece.first(), end).unwrap_or(*piece);
+            }
+            _ => pieces.extend(IpRange::new(here, end).map(|piece| (place, piece))),
+        }
+        at = end.next();
+        if at.is_none() {
+            // The end of a family: nothing that has begun goes on.
+            begun.clear();
+        }
     }
 }
 
@@ -160,5 +196,41 @@ impl Ledger {
         };
         let all: Vec<Vec<(Addr, u8)>> = candidates.lists.iter().zip(&candidates.found).map(of_list).collect();
         match_lists(&all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{any_range, range, universe};
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_place_goes_to_who_names_it_first() {
+        let named = |texts: &[&str]| {
+            let ranges: Vec<IpRange> = texts.iter().map(|text| range(text)).collect();
+            first_named(&ranges).iter().map(|(place, piece)| format!("{place}:{piece}")).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(named(&[]), "");
+        assert_eq!(named(&["10.0.0.5", "10.0.0.1~10.0.0.9"]), "1:10.0.0.1~10.0.0.4 0:10.0.0.5 1:10.0.0.6~10.0.0.9");
+        assert_eq!(named(&["10.0.0.1~10.0.0.9", "10.0.0.5"]), "0:10.0.0.1~10.0.0.9");
+        assert_eq!(named(&["10.0.0.4~10.0.0.6", "10.0.0.1~10.0.0.5"]), "1:10.0.0.1~10.0.0.3 0:10.0.0.4~10.0.0.6");
+        assert_eq!(
+            named(&["255.255.255.255", "::", "0.0.0.0~255.255.255.255"]),
+            "2:0.0.0.0~255.255.255.254 0:255.255.255.255 1:::"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn as_asked_address_by_address(ranges in proptest::collection::vec(any_range(), 0..12)) {
+            let pieces = first_named(&ranges);
+            prop_assert!(pieces.windows(2).all(|pair| pair[0].1.last() < pair[1].1.first()));
+            for addr in universe() {
+                let want = ranges.iter().position(|range| range.contains(addr));
+                let found = pieces.iter().find(|(_, piece)| piece.contains(addr)).map(|(place, _)| *place as usize);
+                prop_assert_eq!(found, want, "{}", addr);
+            }
+        }
     }
 }

@@ -306,6 +306,7 @@ impl Ledger {
             Some(key) => {
                 self.admin_keys.insert(addr, key.clone());
             }
+            None if self.admin_keys.is_empty() => {}
             None => {
                 self.admin_keys.remove(&addr);
             }

@@ -21,6 +21,8 @@ pub(super) struct Promises {
     /// Of what is kept by one keeper in one pool of the topology: all newer than this is held or promised. Ten thousand
     /// pods that take one each do not look at each other's.
     pub(super) past: HashMap<(Keeper, u32), (Time, Slot)>,
+    /// Addresses that the last pod named: to be taken out of the free ones while others are looked at.
+    pub(super) lent: Vec<Addr>,
 }
 
 impl Promises {
@@ -59,7 +61,7 @@ impl Ledger {
         let Some(&class) = offer.classes.first() else { return };
         if pod.view.ranges.as_ref().is_ok_and(|lists| !lists.is_empty()) {
             let chosen = self.choose_lists(pod, class, promises);
-            promises.addrs.extend(chosen.into_iter().flatten());
+            promises.lent.extend(chosen.into_iter().flatten());
             return;
         }
         if self.kept_by_name(pod).is_ok_and(|kept| !kept.is_empty()) {

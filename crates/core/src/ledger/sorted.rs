@@ -50,17 +50,8 @@ impl<T: Ord + Copy> SortedSet<T> {
 
     /// Adds an item; nothing happens if it is there.
     pub(super) fn insert(&mut self, item: T) {
-        let mut bound = self.bound(&item);
-        if bound.is_none()
-            && let Some((first, _)) = self.pieces.first_key_value()
-            && let Some(piece) = self.pieces.remove(&{ *first })
-        {
-            self.pieces.insert(item, piece);
-            bound = Some(item);
-        }
-        let Some(piece) = bound.and_then(|bound| self.pieces.get_mut(&bound)) else {
-            self.pieces.insert(item, vec![item]);
-            self.len += 1;
+        let Some((_, piece)) = self.pieces.range_mut(..=item).next_back() else {
+            self.insert_first(item);
             return;
         };
         let Err(at) = piece.binary_search(&item) else { return };
@@ -81,10 +72,20 @@ impl<T: Ord + Copy> SortedSet<T> {
         self.pieces.insert(rest[0], rest);
     }
 
+    /// Adds an item that is less than all bounds: the first piece moves under it, if there is one with room.
+    fn insert_first(&mut self, item: T) {
+        let mut piece = Vec::new();
+        if let Some(first) = self.pieces.first_entry().filter(|first| first.get().len() < MOST) {
+            piece = first.remove();
+        }
+        put(&mut piece, 0, item);
+        self.pieces.insert(item, piece);
+        self.len += 1;
+    }
+
     /// Takes an item out; nothing happens if it is not there.
     pub(super) fn remove(&mut self, item: &T) {
-        let Some(bound) = self.bound(item) else { return };
-        let Some(piece) = self.pieces.get_mut(&bound) else { return };
+        let Some((&bound, piece)) = self.pieces.range_mut(..=*item).next_back() else { return };
         let Ok(at) = piece.binary_search(item) else { return };
         piece.remove(at);
         self.len -= 1;

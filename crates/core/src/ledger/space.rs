@@ -124,17 +124,21 @@ impl Space {
         self.topology.pool_of(addr).is_some_and(|pool| self.pools[pool.index()].is_available(addr))
     }
 
-    /// Takes an address out of the free ones; nothing happens if it was not free.
-    pub(super) fn take(&mut self, addr: Addr) {
-        let Some(id) = self.topology.pool_of(addr) else { return };
+    /// Takes an address out of the free ones. Returns what [`Space::give`] needs to give it back as it was; none if it
+    /// was not free.
+    pub(super) fn take(&mut self, addr: Addr) -> Option<Option<Time>> {
+        let id = self.topology.pool_of(addr)?;
         let pool = &mut self.pools[id.index()];
+        let mut freed_at = None;
         if !pool.free.remove(addr) {
-            let Some(since) = pool.cooling.remove(&addr) else { return };
+            let since = pool.cooling.remove(&addr)?;
             pool.cooling_by_time.remove(&(since, addr));
+            freed_at = Some(since);
         }
         for &class in &pool.classes {
             self.classes[class].available -= 1;
         }
+        Some(freed_at)
     }
 
     /// Gives an address back; `freed_at` makes it one of those taken last. True if it can be handed out now.

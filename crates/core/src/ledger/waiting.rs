@@ -290,6 +290,7 @@ impl Ledger {
         let everywhere = self.cluster_classes();
         let mut promises = Promises::default();
         let mut woken = Vec::new();
+        let mut lent = Vec::new();
         for (_, _, uid) in order {
             let Some(pod) = self.pods.get(&uid) else { continue };
             let Some(refused) = &pod.refused else { continue };
@@ -301,13 +302,21 @@ impl Ledger {
             }
             let classes = refused.offered.as_ref().unwrap_or(&everywhere);
             let Ok(offer) = self.evaluate(pod, classes, &promises) else { continue };
+            let asleep = refused.woken.is_none();
             // One that may never come is woken too, but keeps nobody else asleep.
             if !refused.presumed {
                 self.promise(pod, &offer, &mut promises);
             }
-            if refused.woken.is_none() {
+            for addr in std::mem::take(&mut promises.lent) {
+                promises.addrs.insert(addr);
+                lent.extend(self.space.take(addr).map(|freed_at| (addr, freed_at)));
+            }
+            if asleep {
                 woken.push(uid);
             }
+        }
+        for (addr, freed_at) in lent {
+            self.space.give(addr, freed_at);
         }
         let served = !promises.is_empty();
         for uid in woken {

@@ -10,11 +10,14 @@
 #[path = "../world/mod.rs"]
 mod world;
 
+mod calls;
+mod delivery;
 mod naive;
 mod oracle;
 mod rest;
 mod sim;
 mod steps;
+mod users;
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};

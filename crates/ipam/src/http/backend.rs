@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use galaxy_api::Pool;
 use galaxy_core::{
     Addr,
-    ledger::{AddressInfo, PodRef, PoolStatus, ReleaseRequest, ReleaseStep, Uid},
+    ledger::{AddressInfo, OwnerQuery, PodRef, PoolStatus, ReleaseRequest, ReleaseStep, Uid},
 };
 use tokio::{
     sync::watch,
@@ -33,6 +33,12 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Up to `take` addresses that have an owner, from `first` on, ascending.
     fn addresses_from(&self, first: Addr, take: usize) -> Vec<AddressInfo>;
+
+    /// Addresses, in no order, among which are all whose owner is as asked; none if every address has to be looked at.
+    fn addresses_of(&self, owner: &OwnerQuery<'_>) -> Option<Vec<Addr>>;
+
+    /// What is known of these addresses; one that nobody has is left out.
+    fn describe(&self, addrs: &[Addr]) -> Vec<AddressInfo>;
 
     /// How many addresses are configured or have an object, and `take` of them from position `skip`, ascending.
     fn page(&self, skip: u128, take: usize) -> (u128, Vec<AddressInfo>);

@@ -6,7 +6,7 @@ use galaxy_api::http::{IpEntry, ListQuery, ZERO_TIME};
 use galaxy_core::{
     AppKind, FipKey,
     key::{app_type_for_prefix, prefix_for_app_type},
-    ledger::{AddressInfo, Model, Phase, State, Time},
+    ledger::{AddressInfo, Model, OwnerQuery, Phase, State, Time},
 };
 use jiff::Timestamp;
 
@@ -94,6 +94,18 @@ impl<'a> Filter<'a> {
         }
         let by_kind = !query.app_type.is_empty() || !query.app_name.is_empty();
         Filter::Parts(query, by_kind.then(|| prefix_for_app_type(&query.app_type)))
+    }
+
+    /// The owner that is asked for, as far as one is.
+    pub(super) fn owner(&self) -> OwnerQuery<'a> {
+        let Filter::Parts(query, _) = self else { return OwnerQuery::default() };
+        let given = |part: &'a String| Some(part.as_str()).filter(|part| !part.is_empty());
+        OwnerQuery {
+            pool: given(&query.pool_name),
+            namespace: given(&query.namespace),
+            app: given(&query.app_name),
+            pod: given(&query.pod_name),
+        }
     }
 
     /// Whether an address that has an object is asked for.

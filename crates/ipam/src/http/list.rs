@@ -71,7 +71,7 @@ fn page(backend: &dyn Backend, query: &ListQuery) -> IpList {
         everything(backend, number, size, sort)
     } else {
         let mut found = Vec::new();
-        each_address(backend, |info| {
+        each_candidate(backend, &filter, |info| {
             if filter.matches(&info) {
                 found.push(info);
             }
@@ -82,6 +82,16 @@ fn page(backend: &dyn Backend, query: &ListQuery) -> IpList {
     // The original reported a smaller number for pages beyond the end.
     page.number = number;
     page
+}
+
+/// Calls `visit` with every address that may match, ascending: those of the owner that the query names, if it names one.
+fn each_candidate(backend: &dyn Backend, filter: &Filter<'_>, mut visit: impl FnMut(AddressInfo)) {
+    let Some(mut addrs) = backend.addresses_of(&filter.owner()) else { return each_address(backend, visit) };
+    addrs.sort_unstable();
+    addrs.dedup();
+    for chunk in addrs.chunks(CHUNK) {
+        backend.describe(chunk).into_iter().for_each(&mut visit);
+    }
 }
 
 /// Calls `visit` with every address that has an owner, ascending.

@@ -11,7 +11,7 @@ use galaxy_api::Pool;
 use galaxy_core::{
     Addr, IpRange, PoolConfig, ReleasePolicy, Topology,
     ledger::{
-        AddressInfo, Ledger, ObjectRef, Op, Outcome, Phase, PodRef, PodView, PoolStatus, PoolView, Record,
+        AddressInfo, Ledger, ObjectRef, Op, Outcome, OwnerQuery, Phase, PodRef, PodView, PoolStatus, PoolView, Record,
         ReleaseRequest, ReleaseStep, Settings, State, Stored, Time, Uid, WorkloadId, WorkloadView, Write,
     },
 };
@@ -124,6 +124,14 @@ impl Backend for Desk {
 
     fn addresses_from(&self, first: Addr, take: usize) -> Vec<AddressInfo> {
         self.lock().ledger.addresses_from(first).take(take).collect()
+    }
+
+    fn addresses_of(&self, owner: &OwnerQuery<'_>) -> Option<Vec<Addr>> {
+        self.lock().ledger.addresses_of(owner)
+    }
+
+    fn describe(&self, addrs: &[Addr]) -> Vec<AddressInfo> {
+        self.lock().ledger.describe_all(addrs)
     }
 
     fn page(&self, skip: u128, take: usize) -> (u128, Vec<AddressInfo>) {

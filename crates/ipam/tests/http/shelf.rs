@@ -10,8 +10,8 @@ use galaxy_api::Pool;
 use galaxy_core::{
     Addr, FipKey, ReleasePolicy,
     ledger::{
-        AddressInfo, Model, Phase, PodRef, PoolStatus, PoolView, ReleaseRequest, ReleaseStep, State, Time, Uid,
-        WorkloadId,
+        AddressInfo, Model, OwnerQuery, Phase, PodRef, PoolStatus, PoolView, ReleaseRequest, ReleaseStep, State, Time,
+        Uid, WorkloadId,
     },
 };
 use galaxy_ipam::{http::Backend, metrics::Snapshot};
@@ -148,6 +148,15 @@ impl Backend for Shelf {
         let things = self.things();
         let owned = things.addresses.range(first..).map(|(_, info)| info).filter(|info| info.state.is_some());
         owned.take(take).cloned().collect()
+    }
+
+    /// A shelf has no indexes.
+    fn addresses_of(&self, _: &OwnerQuery<'_>) -> Option<Vec<Addr>> {
+        None
+    }
+
+    fn describe(&self, addrs: &[Addr]) -> Vec<AddressInfo> {
+        addrs.iter().filter_map(|addr| self.things().addresses.get(addr).cloned()).collect()
     }
 
     fn page(&self, skip: u128, take: usize) -> (u128, Vec<AddressInfo>) {
