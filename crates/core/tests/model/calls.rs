@@ -1,7 +1,5 @@
 //! What the scheduler and the service ask of the ledger in a step: filter, bind, Binding.
 
-use std::collections::BTreeSet;
-
 use galaxy_core::ledger::*;
 
 use crate::sim::*;

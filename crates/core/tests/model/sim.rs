@@ -8,7 +8,7 @@ use galaxy_core::topology::PoolConfig;
 use galaxy_core::{Addr, IpRange};
 
 use crate::oracle::Watermarks;
-use crate::steps::{Fate, Start, Step, Turn};
+use crate::steps::{Start, Step};
 use crate::world::*;
 
 /// A workload whose pods are numbered.
@@ -54,7 +54,8 @@ pub(crate) struct Sim {
     pub(crate) sets_deleted: u64,
 }
 
-pub(crate) const NODES: [(&str, &str); 4] = [("a1", "10.1.0.1"), ("a2", "10.1.0.2"), ("b1", "10.1.1.1"), ("c1", "10.1.2.1")];
+pub(crate) const NODES: [(&str, &str); 4] =
+    [("a1", "10.1.0.1"), ("a2", "10.1.0.2"), ("b1", "10.1.1.1"), ("c1", "10.1.2.1")];
 
 /// Range lists that the numbered workloads and bare pods ask for.
 pub(crate) fn lists(choice: u8) -> Vec<Vec<String>> {
@@ -134,7 +135,7 @@ impl Sim {
             marks: Watermarks::default(),
             meddled: BTreeSet::new(),
             binds_now: false,
-            pub(crate) sets_deleted: 0,
+            sets_deleted: 0,
         };
         sim.check();
         sim

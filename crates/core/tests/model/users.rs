@@ -1,8 +1,10 @@
 //! What users, controllers and kubelets do in a step.
 
+use std::collections::BTreeSet;
+
+use galaxy_core::Addr;
 use galaxy_core::ReleasePolicy;
 use galaxy_core::ledger::*;
-use galaxy_core::Addr;
 
 use crate::sim::*;
 use crate::steps::Turn;
