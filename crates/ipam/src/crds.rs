@@ -49,7 +49,8 @@ async fn write(
     loop {
         let result = match call_within(DEADLINE, api.get_opt(name)).await {
             Ok(None) => call_within(DEADLINE, api.create(&params, &ours)).await.map(drop),
-            // A PUT that changes nothing is no write to the store.
+            // So galaxy-ipam needs no right to write definitions that were installed with it.
+            Ok(Some(theirs)) if is_ours(&theirs, &ours) => Ok(()),
             Ok(Some(theirs)) => {
                 call_within(DEADLINE, api.replace(name, &params, &brought_up(theirs, &ours))).await.map(drop)
             }
@@ -74,6 +75,16 @@ fn brought_up(mut theirs: CustomResourceDefinition, ours: &CustomResourceDefinit
     theirs.spec = ours.spec.clone();
     theirs.status = None;
     theirs
+}
+
+/// Whether the definition that is there says what ours does.
+fn is_ours(theirs: &CustomResourceDefinition, ours: &CustomResourceDefinition) -> bool {
+    let mut spec = theirs.spec.clone();
+    // What the API server fills in.
+    spec.conversion =
+        spec.conversion.filter(|conversion| ours.spec.conversion.is_some() || conversion.strategy != "None");
+    let has = |(name, value)| theirs.metadata.annotations.as_ref().is_some_and(|all| all.get(name) == Some(value));
+    spec == ours.spec && ours.metadata.annotations.iter().flatten().all(has)
 }
 
 async fn established(api: &Api<CustomResourceDefinition>, name: &str) -> anyhow::Result<()> {
@@ -102,6 +113,8 @@ async fn established(api: &Api<CustomResourceDefinition>, name: &str) -> anyhow:
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceConversion;
+
     use super::*;
 
     #[test]
@@ -110,6 +123,15 @@ mod tests {
         let mut theirs = ours.clone();
         theirs.metadata.uid = Some("u".to_owned());
         theirs.metadata.resource_version = Some("7".to_owned());
+        theirs.metadata.annotations = Some([("team".to_owned(), "network".to_owned())].into());
+        assert!(!is_ours(&theirs, &ours));
+        theirs
+            .metadata
+            .annotations
+            .get_or_insert_default()
+            .extend(ours.metadata.annotations.clone().unwrap_or_default());
+        theirs.spec.conversion = Some(CustomResourceConversion { strategy: "None".to_owned(), webhook: None });
+        assert!(is_ours(&theirs, &ours));
         theirs.metadata.annotations = Some([("team".to_owned(), "network".to_owned())].into());
         theirs.spec.versions.clear();
         let merged = brought_up(theirs, &ours);

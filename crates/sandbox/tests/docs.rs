@@ -129,6 +129,11 @@ async fn the_configuration_is_true() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_installation_is_true() {
+    check("docs/install.md").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_operators_guide_is_true() {
     check("docs/operate.md").await;
 }
@@ -147,6 +152,7 @@ fn links_lead_somewhere() {
         "ARCHITECTURE.md",
         "docs/concepts.md",
         "docs/configuration.md",
+        "docs/install.md",
         "docs/migrate-from-galaxy.md",
         "docs/operate.md",
         "docs/sandbox.md",

@@ -137,6 +137,10 @@ pub(crate) fn arguments(component: Component, dir: &Path, ports: &Ports, options
             "--v=warn".to_owned(),
         ],
     };
+    if component == Component::ApiServer && options.audit.is_some() {
+        arguments.push(format!("--audit-policy-file={}", file(crate::files::AUDIT_POLICY)));
+        arguments.push(format!("--audit-log-path={}", file("log/audit.log")));
+    }
     arguments.extend(options.extra.iter().filter(|(of, _)| *of == component).map(|(_, argument)| argument.clone()));
     arguments.into_iter().map(Into::into).collect()
 }

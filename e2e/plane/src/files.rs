@@ -18,6 +18,9 @@ const USERS: [(&str, &str, &str); 3] = [
     ("scheduler", "system:kube-scheduler", ""),
 ];
 
+/// Name of the file that says which calls are recorded.
+pub(crate) const AUDIT_POLICY: &str = "audit.json";
+
 const KWOK: [&str; 4] = [
     include_str!("kwok/config.yaml"),
     include_str!("kwok/metric.yaml"),
@@ -34,6 +37,17 @@ pub(crate) fn write(dir: &Path) -> Result<()> {
     put(dir, "tokens.csv", &tokens)?;
     write_keys(dir)?;
     put(dir, "kwok.yaml", &KWOK.join("---\n"))
+}
+
+/// Writes which calls are recorded.
+pub(crate) fn write_audit_policy(dir: &Path, user: &str) -> Result<()> {
+    let policy = json!({
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [{"level": "Metadata", "users": [user]}, {"level": "None"}],
+    });
+    put(dir, AUDIT_POLICY, &policy.to_string())
 }
 
 /// Writes the kubeconfigs, once kube-apiserver has made its certificate.

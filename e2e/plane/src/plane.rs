@@ -41,6 +41,8 @@ pub struct Options {
     pub eviction_after: Duration,
     /// How long a silent node counts as ready, in whole seconds; none for 6 s, or more from 175 nodes on (25 a second).
     pub node_grace: Option<Duration>,
+    /// A user whose calls kube-apiserver writes down in `audit.log` among the logs, a JSON object a line.
+    pub audit: Option<String>,
     /// More arguments.
     pub extra: Vec<(Component, String)>,
 }
@@ -53,6 +55,7 @@ impl Default for Options {
             scheduler: Some(Scheduler::default()),
             eviction_after: Duration::from_secs(2),
             node_grace: None,
+            audit: None,
             extra: Vec::new(),
         }
     }
@@ -120,6 +123,9 @@ impl Plane {
         let [etcd, etcd_peer, api_server, controller_manager, scheduler, kwok] = free_ports()?;
         let ports = Ports { etcd, etcd_peer, api_server, controller_manager, scheduler, kwok };
         files::write(dir)?;
+        if let Some(user) = &options.audit {
+            files::write_audit_policy(dir, user)?;
+        }
         let guard = Guard::new()?;
         let launch = |component: Component| {
             let arguments = arguments(component, dir, &ports, options);

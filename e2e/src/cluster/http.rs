@@ -68,9 +68,27 @@ impl Http {
     /// # Errors
     /// No answer.
     pub async fn send(&self, method: Method, url: &str, content_type: Option<&str>, body: &str) -> Result<Reply> {
+        self.send_as(method, url, content_type, body, None).await
+    }
+
+    /// Any request, with a header `Authorization`.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn send_as(
+        &self,
+        method: Method,
+        url: &str,
+        content_type: Option<&str>,
+        body: &str,
+        authorization: Option<&str>,
+    ) -> Result<Reply> {
         let mut request = Request::builder().method(method).uri(url);
         if let Some(content_type) = content_type {
             request = request.header(header::CONTENT_TYPE, content_type);
+        }
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
         }
         let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes())))?;
         let answer = self.0.request(request).await.with_context(|| format!("no answer from {url}"))?;

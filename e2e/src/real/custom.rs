@@ -21,6 +21,15 @@ pub(crate) const STATEFUL_SET: (&str, &str, &str, &str) = ("apps.example.test", 
 
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// What lets galaxy-ipam see the kinds that scenarios define, as `deploy/custom-workload.yaml` does for TApps.
+pub(super) fn role() -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": "galaxy-ipam-test-kinds", "labels": {"galaxy.k8s.io/aggregate-to-ipam": "true"}},
+        "rules": [{"apiGroups": ["apps.example.test", "example.test"], "resources": ["*"], "verbs": ["get", "list", "watch"]}],
+    })
+}
+
 /// Whether a CustomResourceDefinition is of these kinds.
 pub(super) fn is_known(definition: &str) -> bool {
     [TAPP, STATEFUL_SET].iter().any(|(group, _, _, plural)| definition == format!("{plural}.{group}"))

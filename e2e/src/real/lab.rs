@@ -33,6 +33,9 @@ const REBIND: Duration = Duration::from_secs(10);
 /// As many nodes as renew their Leases within the short grace period of [`Options::node_grace`].
 const FEW_NODES: usize = 100;
 
+/// Namespace and name of the service account of `deploy/`.
+pub(super) const ACCOUNT: &str = "kube-system/galaxy-ipam";
+
 /// Makes clusters on planes of one Kubernetes version, one at a time.
 #[derive(Clone)]
 pub struct Planes(Arc<Shared>);
@@ -53,6 +56,8 @@ struct Site {
     /// The scheduler asks somebody else.
     rerouted: AtomicBool,
     many_nodes: bool,
+    /// Of galaxy-ipam: the service account of `deploy/`, with its rights.
+    kubeconfig: std::path::PathBuf,
     _custom: AbortOnDropHandle<()>,
 }
 
@@ -90,13 +95,26 @@ impl Site {
         let ports = free_ports()?;
         let scheduler = Scheduler::with_galaxy(&format!("http://127.0.0.1:{}", ports[0]), names_only);
         let node_grace = many_nodes.then_some(Duration::from_secs(40));
-        let options =
-            Options { version: version.to_owned(), scheduler: Some(scheduler), node_grace, ..Options::default() };
+        let options = Options {
+            version: version.to_owned(),
+            scheduler: Some(scheduler),
+            node_grace,
+            audit: Some(format!("system:serviceaccount:{ACCOUNT}").replace('/', ":")),
+            ..Options::default()
+        };
         let plane = here(Plane::start(options))?;
         log_to(Some(File::create(plane.logs().join("galaxy-ipam.log")).context("cannot make galaxy-ipam's log")?));
-        here(plane.apply(&clean::root().join("deploy/crds")))?;
+        let deploy = clean::root().join("deploy");
+        for shipped in ["crds", "rbac.yaml", "users.yaml", "custom-workload.yaml"] {
+            here(plane.apply(&deploy.join(shipped)))?;
+        }
+        let kinds = plane.dir().join("custom-kinds.json");
+        std::fs::write(&kinds, custom::role().to_string()).context("cannot write the role for custom kinds")?;
+        here(plane.apply(&kinds))?;
+        let (namespace, account) = ACCOUNT.split_once('/').context("no namespace")?;
+        let kubeconfig = here(plane.kubeconfig_of(namespace, account))?;
         let custom = AbortOnDropHandle::new(tokio::spawn(custom::control(plane.client())));
-        Ok(Self { plane, ports, names_only, rerouted: AtomicBool::new(false), many_nodes, _custom: custom })
+        Ok(Self { plane, ports, names_only, kubeconfig, rerouted: AtomicBool::new(false), many_nodes, _custom: custom })
     }
 
     fn schedule(&mut self, names_only: bool) -> Result<()> {
@@ -157,7 +175,7 @@ impl OnPlane {
         let start = Instant::now();
         loop {
             let launch = Launch {
-                config: site.plane.config_by(&site.plane.kubeconfig()).await?,
+                config: site.plane.config_by(&site.kubeconfig).await?,
                 setup: &self.setup,
                 clock: Arc::new(SystemClock::start()),
                 ports: site.ports,

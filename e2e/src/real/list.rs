@@ -8,6 +8,11 @@ use crate::cluster::Lab;
 #[macro_export]
 macro_rules! plane_scenarios {
     ($each:ident) => {
+        $each! { access = $crate::real::scenarios::access, "real/scenarios/access.rs" {
+            galaxy_ipam_uses_exactly_its_rights
+            tokens_and_roles_decide
+            the_scheduler_calls_over_tls
+        } }
         $each! { controllers = $crate::real::scenarios::controllers, "real/scenarios/controllers.rs" {
             a_job_gives_its_addresses_back
             a_replica_set_of_its_own_is_scaled_and_collected

@@ -1,5 +1,6 @@
 //! What only real controllers, a real scheduler, a real API server and kubectl can show.
 
+pub mod access;
 pub mod controllers;
 pub mod dead_nodes;
 pub mod kubectl;
