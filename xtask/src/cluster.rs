@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use galaxy_plane::{Ipam, IpamOptions, Options, Plane, Rack, Scheduler};
 use serde_json::{Value, json};
 
-use crate::{cargo, root};
+use crate::cargo;
 
 /// Nodes in one rack at most.
 const RACK: usize = 200;
@@ -104,6 +104,7 @@ async fn up_until_ctrl_c(up: Up, ipam: IpamOptions) -> Result<()> {
     println!("kubectl       {}", plane.binaries().path("kubectl").display());
     println!("extender      {}", running.extender_url());
     println!("HTTP API      {}", running.api_url());
+    println!("a token for it: kubectl -n kube-system create token galaxy-ipam");
     println!("logs          {}", plane.logs().display());
     println!("Ctrl-C ends it.");
     ctrl_c.await?;
@@ -114,13 +115,13 @@ async fn up_until_ctrl_c(up: Up, ipam: IpamOptions) -> Result<()> {
     ended
 }
 
-/// Brings galaxy-ipam to a cluster: CRDs, topology, the service, and the scheduler that asks it.
+/// Brings galaxy-ipam to a cluster: what is shipped in `deploy/`, topology, the service, and the scheduler that asks it.
 async fn galaxy(plane: &Plane, options: &IpamOptions, racks: &[Rack], names_only: bool) -> Result<Ipam> {
-    plane.apply(&root().join("deploy/crds")).await?;
+    let options = IpamOptions { kubeconfig: Some(plane.install_galaxy().await?), ..options.clone() };
     let topology = plane.dir().join("floatingip-config.json");
     std::fs::write(&topology, config_map(racks).to_string()).context("cannot write the topology")?;
     plane.apply(&topology).await?;
-    let mut ipam = plane.start_ipam(options)?;
+    let mut ipam = plane.start_ipam(&options)?;
     ipam.ready(IPAM_READY).await?;
     plane.schedule(&Scheduler::with_galaxy(ipam.extender_url(), names_only)).await?;
     Ok(ipam)

@@ -115,6 +115,18 @@ impl Plane {
         Ok(Output { success: output.status.success(), stdout: text(output.stdout), stderr: text(output.stderr) })
     }
 
+    /// Brings what `deploy/` has for galaxy-ipam, but for its pods: definitions, rights, roles of its users. Returns a kubeconfig of its
+    /// service account.
+    ///
+    /// # Errors
+    /// kubectl says so.
+    pub async fn install_galaxy(&self) -> Result<PathBuf> {
+        for shipped in ["crds", "rbac.yaml", "users.yaml", "custom-workload.yaml"] {
+            self.apply(&crate::binaries::root().join("deploy").join(shipped)).await?;
+        }
+        self.kubeconfig_of("kube-system", "galaxy-ipam").await
+    }
+
     /// Applies a manifest, or all of a folder, and waits until the CRDs among them are served.
     ///
     /// # Errors

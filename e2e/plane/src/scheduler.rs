@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 /// Name of the configuration file in the plane's folder.
 pub(crate) const FILE: &str = "scheduler.json";
 
+/// What is shipped for the cluster's own scheduler.
+const SHIPPED: &str = include_str!("../../../deploy/scheduler/kubeadm.yaml");
+
 /// A `KubeSchedulerConfiguration`. The plane adds the kubeconfig, lifts the client's rate limit and turns leader election off.
 #[derive(Clone, Debug)]
 pub struct Scheduler(Value);
@@ -20,23 +23,17 @@ impl Default for Scheduler {
 }
 
 impl Scheduler {
-    /// With galaxy-ipam as extender at this URL, as `http://127.0.0.1:9040`. It gets the nodes of a request by name only if
+    /// The shipped configuration with galaxy-ipam at this URL, as `http://127.0.0.1:9040`. It gets the nodes of a request by name only if
     /// `names_only` (nodeCacheCapable).
     pub fn with_galaxy(url: &str, names_only: bool) -> Self {
-        let mut scheduler = Self::default();
-        scheduler.0["percentageOfNodesToScore"] = json!(100);
-        scheduler.0["extenders"] = json!([{
-            "urlPrefix": format!("{}/v1", url.trim_end_matches('/')),
-            "filterVerb": "filter",
-            "prioritizeVerb": "priority",
-            "preemptVerb": "preempt",
-            "bindVerb": "bind",
-            "weight": 1,
-            "nodeCacheCapable": names_only,
-            "ignorable": false,
-            "managedResources": [{"name": "tke.cloud.tencent.com/eni-ip", "ignoredByScheduler": true}],
-        }]);
-        scheduler
+        let mut document: Value = serde_saphyr::from_str(SHIPPED).expect("deploy/scheduler/kubeadm.yaml is YAML");
+        let extender = &mut document["extenders"][0];
+        extender["urlPrefix"] = json!(format!("{}/v1", url.trim_end_matches('/')));
+        extender["nodeCacheCapable"] = json!(names_only);
+        if let Some(extender) = extender.as_object_mut().filter(|_| !url.starts_with("https:")) {
+            extender.retain(|member, _| !["enableHTTPS", "tlsConfig"].contains(&&**member));
+        }
+        Self(document)
     }
 
     /// From a configuration document, YAML or JSON.

@@ -33,8 +33,8 @@ const REBIND: Duration = Duration::from_secs(10);
 /// As many nodes as renew their Leases within the short grace period of [`Options::node_grace`].
 const FEW_NODES: usize = 100;
 
-/// Namespace and name of the service account of `deploy/`.
-pub(super) const ACCOUNT: &str = "kube-system/galaxy-ipam";
+/// galaxy-ipam as the API server knows it: the service account of `deploy/`.
+const ACCOUNT: &str = "system:serviceaccount:kube-system:galaxy-ipam";
 
 /// Makes clusters on planes of one Kubernetes version, one at a time.
 #[derive(Clone)]
@@ -99,20 +99,15 @@ impl Site {
             version: version.to_owned(),
             scheduler: Some(scheduler),
             node_grace,
-            audit: Some(format!("system:serviceaccount:{ACCOUNT}").replace('/', ":")),
+            audit: Some(ACCOUNT.to_owned()),
             ..Options::default()
         };
         let plane = here(Plane::start(options))?;
         log_to(Some(File::create(plane.logs().join("galaxy-ipam.log")).context("cannot make galaxy-ipam's log")?));
-        let deploy = clean::root().join("deploy");
-        for shipped in ["crds", "rbac.yaml", "users.yaml", "custom-workload.yaml"] {
-            here(plane.apply(&deploy.join(shipped)))?;
-        }
+        let kubeconfig = here(plane.install_galaxy())?;
         let kinds = plane.dir().join("custom-kinds.json");
         std::fs::write(&kinds, custom::role().to_string()).context("cannot write the role for custom kinds")?;
         here(plane.apply(&kinds))?;
-        let (namespace, account) = ACCOUNT.split_once('/').context("no namespace")?;
-        let kubeconfig = here(plane.kubeconfig_of(namespace, account))?;
         let custom = AbortOnDropHandle::new(tokio::spawn(custom::control(plane.client())));
         Ok(Self { plane, ports, names_only, kubeconfig, rerouted: AtomicBool::new(false), many_nodes, _custom: custom })
     }

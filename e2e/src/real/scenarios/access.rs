@@ -97,7 +97,7 @@ pub async fn galaxy_ipam_uses_exactly_its_rights(lab: Lab) -> Result<()> {
     let all = [
         Workload::deployment("web").replicas(1).immutable(),
         Workload::stateful_set("sts").replicas(1).immutable(),
-        Workload::replica_set("rs").replicas(1),
+        Workload::replica_set("rs").replicas(1).immutable(),
         Workload::tapp("app").replicas(1).immutable(),
         Workload::pod("bare"),
     ];
@@ -135,6 +135,7 @@ pub async fn galaxy_ipam_uses_exactly_its_rights(lab: Lab) -> Result<()> {
         let (code, message) = ask(&c, Some(&token), method, path, &body).await?;
         ensure!(code == 200, "{method} {path}: {code} {message}");
     }
+    c.set_pool("green", 1, false).await?;
     c.backend().kill_ipam();
     for workload in &all {
         c.delete(workload).await?;
@@ -176,7 +177,9 @@ pub async fn tokens_and_roles_decide(lab: Lab) -> Result<()> {
         Ok((seen == 200 && done == 200).then_some(()))
     })
     .await?;
-    let changed = format!("{}x", &operator[..operator.len() - 1]);
+    // In the middle of the signature, where every bit counts.
+    let (head, tail) = operator.split_at(operator.len() - 40);
+    let changed = format!("{head}{}{}", if tail.starts_with('x') { 'y' } else { 'x' }, &tail[1..]);
     for (method, path, body, viewing) in [
         ("GET", "/v1/ip", json!(null), true),
         ("POST", "/v1/ip", json!({"ips": []}), false),
