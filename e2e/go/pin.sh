@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Pins the Go modules that `cargo xtask cluster build` builds: writes go.mod and go.sum in etcd/, kwok/ and kubernetes-MINOR/.
+# Pins the Go modules that `cargo xtask cluster build` builds: writes go.mod and go.sum in cni/, etcd/, kwok/ and kubernetes-MINOR/.
 #   pin.sh            the newest releases of everything (this is how versions are updated; commit the result)
-#   pin.sh WHAT...    only these: etcd, kwok, or a Kubernetes minor version such as 1.37
+#   pin.sh WHAT...    only these: cni, etcd, kwok, or a Kubernetes minor version such as 1.37
 set -euo pipefail
 cd "$(dirname "$0")"
 export GOFLAGS=-mod=mod GOWORK=off
@@ -47,9 +47,10 @@ one() { # FOLDER MODULE VERSION-PREFIX PACKAGE
     echo "$1: $version"
 }
 
-[ $# -gt 0 ] || set -- etcd kwok 1.33 1.35 1.37
+[ $# -gt 0 ] || set -- cni etcd kwok 1.33 1.35 1.37
 for what in "$@"; do
     case $what in
+    cni) one cni github.com/containernetworking/cni 1 github.com/containernetworking/cni/cnitool ;;
     etcd) one etcd go.etcd.io/etcd/server/v3 3.6 go.etcd.io/etcd/server/v3 ;;
     kwok) one kwok sigs.k8s.io/kwok 0 sigs.k8s.io/kwok/cmd/kwok ;;
     *) kubernetes "$what" ;;

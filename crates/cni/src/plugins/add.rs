@@ -46,7 +46,7 @@ impl Call<'_> {
         let addresses = given.wanted.iter().map(|one| one.net.addr()).collect();
         let asked = ipam.is_some();
         let record = Record { identity, addresses, ipam };
-        let made = self.replace(&run_dir, before.as_ref(), &record).and_then(|()| {
+        let made = self.replace(&run_dir, before.as_ref(), &record, &netns).and_then(|()| {
             let mut done = Vec::new();
             let made = self.make(&record.identity, &run_dir, &netns, &given, &mut done);
             made.inspect_err(|_| self.take_back(&run_dir, done))
@@ -62,9 +62,18 @@ impl Call<'_> {
     }
 
     /// Saves the record. What an earlier call made for other addresses goes first.
-    fn replace(&self, run_dir: &RunDir, before: Option<&Record>, now: &Record) -> Result<(), Error> {
-        if let Some(before) = before.filter(|before| before.addresses != now.addresses) {
-            crate::attach::remove(self.node, &before.identity, &self.request.netns, Some(before))?;
+    fn replace(&self, run_dir: &RunDir, before: Option<&Record>, now: &Record, netns: &Netns) -> Result<(), Error> {
+        let stale = match before {
+            Some(before) => before.addresses != now.addresses,
+            // The record may have been lost, but not what is in the pod.
+            None => {
+                let links = self.node.open(netns)?.links();
+                let links = links.map_err(|error| Error::network("cannot list the pod's interfaces", &error))?;
+                links.len() > 1
+            }
+        };
+        if stale {
+            crate::attach::remove(self.node, &now.identity, &self.request.netns, before)?;
         }
         run_dir.save(now)
     }

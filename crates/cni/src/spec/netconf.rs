@@ -5,6 +5,8 @@ use serde_json::Value;
 
 use super::{AddResult, Dns, Error, Version, code, is_id};
 
+const VALID_ATTACHMENTS: &str = "cni.dev/valid-attachments";
+
 /// Longest configuration in bytes.
 const MAX_BYTES: usize = 4 << 20;
 
@@ -87,7 +89,9 @@ impl NetConf {
         }
         let prev_result = raw.prev_result.map(|value| AddResult::from_json(&value, version)).transpose();
         let prev_result = prev_result.map_err(|error| Error::new(error.code, format!("prevResult: {error}")))?;
-        Ok(NetConf { version, name, ipam, dns: raw.dns.unwrap_or_default(), prev_result, valid: raw.valid, value })
+        // Go writes an empty list as null.
+        let valid = raw.valid.or_else(|| value.get(VALID_ATTACHMENTS).map(|_| Vec::new()));
+        Ok(NetConf { version, name, ipam, dns: raw.dns.unwrap_or_default(), prev_result, valid, value })
     }
 }
 
