@@ -4,6 +4,7 @@
 mod cluster;
 mod e2e;
 mod generate;
+mod image;
 mod libtest;
 mod test;
 
@@ -41,6 +42,8 @@ enum Task {
         /// Only benchmarks whose name has this in it.
         filter: Option<String>,
     },
+    /// The agent's container image, as an OCI archive.
+    Image(image::Image),
     /// A real control plane: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok.
     #[command(subcommand)]
     Cluster(cluster::Task),
@@ -71,6 +74,7 @@ fn run(task: Task) -> Result<ExitCode> {
             bench.arg("--").args(filter);
             require("benchmarks", &mut bench).map(|()| ExitCode::SUCCESS)
         }
+        Task::Image(image) => image::run(&image).map(|()| ExitCode::SUCCESS),
         Task::Cluster(task) => cluster::run(task).map(|()| ExitCode::SUCCESS),
         Task::E2e(e2e) => e2e::run(e2e),
     }
