@@ -11,7 +11,8 @@ use kube::CustomResourceExt;
 use crate::{FloatingIP, Pool, names};
 
 /// What a `FloatingIP` may be named: a canonical address, see `galaxy_core::addr::object_name`.
-const ADDRESS_NAME: &str = r"^((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])(\.(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}|[0-9a-f]{4}(-[0-9a-f]{4}){7})$";
+const ADDRESS_NAME: &str =
+    r"^((25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(\.(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)){3}|[0-9a-f]{4}(-[0-9a-f]{4}){7})$";
 /// Length of the longest address name. Also what bounds the cost of the rule about it.
 const ADDRESS_NAME_BYTES: i64 = 39;
 

@@ -5,12 +5,12 @@ use std::{
     io::{self, Write},
     sync::{
         Arc, Mutex, Once, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use futures::future::BoxFuture;
 use galaxy_ipam::clock::SystemClock;
 use galaxy_plane::{Options, Plane, Scheduler, free_ports};
@@ -30,6 +30,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(150);
 /// How long the ports of a galaxy-ipam that was killed may stay taken.
 const REBIND: Duration = Duration::from_secs(10);
+/// As many planes may break: the folders of each are kept, and where two broke in the same way so will the next.
+const BROKEN: usize = 3;
 /// As many nodes as renew their Leases within the short grace period of [`Options::node_grace`].
 const FEW_NODES: usize = 100;
 
@@ -44,6 +46,8 @@ struct Shared {
     version: String,
     names_only: bool,
     site: Arc<AsyncMutex<Option<Site>>>,
+    /// Planes that did not come up or could not be cleaned.
+    broken: AtomicUsize,
 }
 
 /// A plane and what stays with it from one scenario to the next.
@@ -64,7 +68,12 @@ struct Site {
 impl Planes {
     /// Planes of this minor version, whose scheduler sends nodes by name only (nodeCacheCapable) or whole.
     pub fn new(version: &str, names_only: bool) -> Self {
-        Self(Arc::new(Shared { version: version.to_owned(), names_only, site: Arc::default() }))
+        Self(Arc::new(Shared {
+            version: version.to_owned(),
+            names_only,
+            site: Arc::default(),
+            broken: AtomicUsize::new(0),
+        }))
     }
 
     /// The lab of these planes.
@@ -127,11 +136,14 @@ impl Start for Planes {
     fn start(&self, setup: Setup) -> BoxFuture<'_, Result<Box<dyn Backend>>> {
         Box::pin(async move {
             let shared = &self.0;
+            ensure!(shared.broken.load(Ordering::Relaxed) < BROKEN, "{BROKEN} planes broke; no more are started");
             let mut guard = shared.site.clone().lock_owned().await;
             let many_nodes = setup.nodes.len() > FEW_NODES;
             if let Some(old) = guard.take_if(|site| site.many_nodes != many_nodes) {
                 old.plane.stop()?;
             }
+            // Until this one has come through.
+            shared.broken.fetch_add(1, Ordering::Relaxed);
             let mut site = match guard.take() {
                 Some(site) => site,
                 None => Site::start(&shared.version, shared.names_only, many_nodes)?,
@@ -145,6 +157,7 @@ impl Start for Planes {
             }
             let client = site.plane.client();
             *guard = Some(site);
+            shared.broken.fetch_sub(1, Ordering::Relaxed);
             let cluster = OnPlane { guard, setup, client, ipam: Slot::default() };
             cluster.launch(cluster.setup.pools.is_some()).await?;
             Ok(Box::new(cluster) as Box<dyn Backend>)
