@@ -275,3 +275,15 @@ fn scores_follow_the_free_share_and_preemption_follows_the_reservation() {
     let view = PodView { policy: Default, ..view };
     assert_eq!(w.call(|l, now| l.preempt(now, &view, &["a1", "b1", "nowhere"])), [true, true, true]);
 }
+
+#[test]
+fn of_addresses_freed_a_moment_ago_the_one_freed_longest_ago_is_taken() {
+    let mut w = World::with(Settings::default(), flat("10.0.0.2~10.0.0.3"));
+    let (p, low) = w.bound(&PodSpec::bare("p"));
+    let (q, high) = w.bound(&PodSpec::bare("q"));
+    assert_eq!((low, high), (ip("10.0.0.2"), ip("10.0.0.3")));
+    w.delete_pod(&q);
+    w.pass(5);
+    w.delete_pod(&p);
+    assert_eq!(w.bound(&PodSpec::bare("r")).1, high);
+}

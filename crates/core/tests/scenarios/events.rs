@@ -372,3 +372,40 @@ fn pods_that_slept_through_a_change_of_leader_are_woken() {
     assert!(w.was_woken(&q));
     assert!(w.schedule(&q).is_ok());
 }
+
+#[test]
+fn a_pod_that_is_gone_does_not_come_back_by_a_late_event() {
+    let mut w = World::new();
+    let (p, _) = w.bound(&PodSpec::bare("p"));
+    let late = w.api.pod(&p).clone();
+    w.delete_pod(&p);
+    w.call(|ledger, now| ledger.pod_observed(now, late));
+    assert!(!w.ledger.knows_pod(&p));
+}
+
+#[test]
+fn the_end_of_another_incarnation_of_a_workload_frees_nothing() {
+    let mut w = World::new();
+    let sts = w.stateful_set("cart", 1);
+    let (p, addr) = w.bound(&PodSpec::of("cart-0", &sts).immutable());
+    w.delete_pod(&p);
+    w.call(|ledger, now| ledger.workload_gone(now, &sts.id, Some(&"an-earlier-one".into())));
+    w.settle();
+    assert!(w.objects().contains_key(&addr));
+    w.call(|ledger, now| ledger.workload_gone(now, &sts.id, Some(&sts.uid)));
+    w.settle();
+    assert!(w.objects().is_empty());
+}
+
+#[test]
+fn a_workload_that_is_gone_does_not_come_back_by_a_late_event() {
+    let mut w = World::new();
+    let sts = w.stateful_set("cart", 1);
+    let (p, _) = w.bound(&PodSpec::of("cart-0", &sts).immutable());
+    w.call(|ledger, now| ledger.workload_gone(now, &sts.id, Some(&sts.uid)));
+    // Its last event carries the version of the deletion.
+    let late = WorkloadView { version: sts.version + 1_000_000, ..sts };
+    w.call(|ledger, now| ledger.workload_observed(now, late));
+    w.delete_pod(&p);
+    assert!(w.objects().is_empty(), "nothing is kept for what is gone");
+}

@@ -186,3 +186,15 @@ fn in_a_sized_pool_the_size_rules_over_replicas_and_spare() {
     w.run();
     assert!(w.is_rolled_out(d));
 }
+
+#[test]
+fn what_is_kept_for_a_pod_name_counts_as_used_for_all_others() {
+    let mut w = World::new();
+    w.named_pool("blue", Some(1), false);
+    let sts = w.stateful_set("db", 1);
+    let (p, addr) = w.bound(&PodSpec::of("db-0", &sts).pool("blue"));
+    w.delete_pod(&p);
+    let other = w.pod(&PodSpec::bare("x-0").pool("blue"));
+    assert_eq!(w.schedule(&other).unwrap_err().reason, Reason::LimitReached);
+    assert_eq!(w.bound(&PodSpec::of("db-0", &sts).pool("blue")).1, addr);
+}

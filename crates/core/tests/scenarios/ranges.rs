@@ -129,3 +129,16 @@ fn hostile_ranges_are_clipped_before_they_cost_anything() {
     assert_eq!(addr, ip("10.0.0.2"));
     assert_eq!(w.objects().len(), 3);
 }
+
+#[test]
+fn an_address_of_a_list_that_was_freed_a_moment_ago_is_taken_last() {
+    let mut w = World::with(Settings::default(), flat("10.0.0.2~10.0.0.9"));
+    let lists: &[&[&str]] = &[&["10.0.0.2~10.0.0.3"]];
+    let (p, first) = w.bound(&PodSpec::bare("p").lists(lists));
+    assert_eq!(first, ip("10.0.0.2"));
+    w.delete_pod(&p);
+    let (_, second) = w.bound(&PodSpec::bare("q").lists(lists));
+    assert_eq!(second, ip("10.0.0.3"));
+    let (_, third) = w.bound(&PodSpec::bare("r").lists(lists));
+    assert_eq!(third, ip("10.0.0.2"), "where there is no other it is taken");
+}
