@@ -59,6 +59,10 @@ pub const CONFIG_MAP: &str = "floatingip-config";
 pub const CONFIG_MAP_KEY: &str = "floatingips";
 /// Name of the leader lock.
 pub const LEADER_LOCK: &str = "galaxy-ipam";
+/// Annotation of the leader lock: base URL of the leader's extender.
+pub const EXTENDER_URL_ANNOTATION: &str = "galaxy.k8s.io/extender-url";
+/// Annotation of the leader lock: base URL of the leader's HTTP API.
+pub const API_URL_ANNOTATION: &str = "galaxy.k8s.io/api-url";
 
 /// Taint that declares a node's pods dead.
 pub const OUT_OF_SERVICE_TAINT: &str = "node.kubernetes.io/out-of-service";

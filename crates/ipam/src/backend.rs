@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::config::Configuration;
 use crate::convert;
 use crate::engine::Engine;
+use crate::forward::Peers;
 use crate::http::Backend;
 use crate::metrics::Snapshot;
 use crate::reads::Reader;
@@ -19,6 +20,7 @@ use crate::reads::Reader;
 pub(crate) struct ServiceBackend {
     engine: Arc<Engine>,
     reader: Arc<Reader>,
+    peers: Arc<Peers>,
     configuration: Arc<Configuration>,
     /// Namespaces whose Pools count; empty = all.
     pool_namespaces: Vec<String>,
@@ -30,11 +32,12 @@ impl ServiceBackend {
     pub(crate) fn new(
         engine: Arc<Engine>,
         reader: Arc<Reader>,
+        peers: Arc<Peers>,
         configuration: Arc<Configuration>,
         pool_namespaces: Vec<String>,
     ) -> Self {
         let starting = Mutex::new(Some("starting".to_owned()));
-        ServiceBackend { engine, reader, configuration, pool_namespaces, starting }
+        ServiceBackend { engine, reader, peers, configuration, pool_namespaces, starting }
     }
 
     /// What the start waits for.
@@ -57,6 +60,18 @@ impl Backend for ServiceBackend {
         let problem = || self.configuration.problem().map(|problem| format!("; {problem}")).unwrap_or_default();
         self.synced()?;
         self.engine.read(|ledger| ledger.readiness()).map_err(|lacking| format!("{lacking}{}", problem()))
+    }
+
+    fn standing(&self) -> BoxFuture<'_, Result<String, String>> {
+        Box::pin(async {
+            let starting = self.synced().map_err(|what| format!("starting: {what}"));
+            if self.engine.tenure.holds() {
+                // The lease may be held although something else is missing.
+                return self.ready().map(|()| "ok: leader".to_owned());
+            }
+            starting?;
+            self.peers.standing().await
+        })
     }
 
     fn synced(&self) -> Result<(), String> {

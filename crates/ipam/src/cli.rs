@@ -59,6 +59,10 @@ pub struct Options {
     #[arg(long, alias = "bind-address", help_heading = SERVING, value_name = "IP", default_value = "0.0.0.0")]
     pub bind: IpAddr,
 
+    /// Address at which other replicas reach this one. Else --bind, if that is one address and not loopback.
+    #[arg(long, help_heading = SERVING, value_name = "IP", env = "POD_IP", hide_env_values = true)]
+    pub advertise_address: Option<IpAddr>,
+
     /// Port of the scheduler extender. 0 takes any free one.
     #[arg(long, help_heading = SERVING, value_name = "PORT", default_value_t = 9040)]
     pub port: u16,

@@ -79,6 +79,11 @@ impl Conditions {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         let mut attempt = 1;
         while let Some((change, last)) = self.next(&uid) {
+            // The next leader tells for itself.
+            if !self.engine.is_active() {
+                self.done(&uid, last);
+                continue;
+            }
             let probe = probe_time(self.engine.clock().now(), last);
             let result = {
                 let _permit = self.calls.acquire().await;

@@ -5,7 +5,7 @@
 //! it in the order it was decided. The lock is never held across an await.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use galaxy_api::pod::PodView as WirePod;
@@ -16,13 +16,15 @@ use crate::clock::Clock;
 use crate::convert;
 use crate::metrics::Metrics;
 use crate::objects::Objects;
+use crate::tenure::Tenure;
+pub use crate::tenure::Term;
 use crate::waiters::{Waiter, Waiters};
 
 /// The ledger with its surroundings; shared by all tasks.
 pub struct Engine {
     ledger: Mutex<Ledger>,
     clock: Arc<dyn Clock>,
-    writes: mpsc::UnboundedSender<Write>,
+    writes: mpsc::UnboundedSender<(Term, Write)>,
     notices: mpsc::UnboundedSender<Notice>,
     progress: Arc<Waiters<Uid>>,
     /// Grows when an address was settled or a pool changed.
@@ -32,6 +34,9 @@ pub struct Engine {
     /// Args annotations of pods that are not bound yet: their Binding carries them on.
     texts: Mutex<HashMap<Uid, (u64, Box<str>)>>,
     active: AtomicBool,
+    /// How often this replica has begun to decide.
+    term: AtomicU64,
+    pub(crate) tenure: Arc<Tenure>,
     pub(crate) objects: Objects,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -39,8 +44,8 @@ pub struct Engine {
 /// The receiving ends of an engine, for the writer and the recorder.
 #[derive(Debug)]
 pub struct Outlets {
-    /// What is to be written, in the order decided.
-    pub writes: mpsc::UnboundedReceiver<Write>,
+    /// What is to be written, in the order decided, each with the term in which it was.
+    pub writes: mpsc::UnboundedReceiver<(Term, Write)>,
     /// What people and the scheduler are to be told.
     pub notices: mpsc::UnboundedReceiver<Notice>,
 }
@@ -60,6 +65,8 @@ impl Engine {
             deadline: watch::Sender::new(None),
             texts: Mutex::default(),
             active: AtomicBool::new(false),
+            term: AtomicU64::new(0),
+            tenure: Arc::default(),
             objects: Objects::default(),
             metrics,
         };
@@ -69,6 +76,10 @@ impl Engine {
     /// Calls the ledger and sends out what it wants done.
     pub fn with<R>(&self, call: impl FnOnce(&mut Ledger, Time) -> R) -> R {
         let mut ledger = self.lock();
+        // This process may have been stopped for a while, with another replica deciding meanwhile.
+        if self.active.load(Ordering::Acquire) && !self.tenure.holds() {
+            self.activate(&mut ledger, false);
+        }
         // Inside the lock, so that the ledger's time never goes back.
         let result = call(&mut ledger, self.clock.now());
         let outbox = ledger.drain();
@@ -90,14 +101,30 @@ impl Engine {
 
     /// Whether this replica decides.
     pub fn is_active(&self) -> bool {
-        self.active.load(Ordering::Acquire)
+        self.active.load(Ordering::Acquire) && self.tenure.holds()
     }
 
-    /// Starts or stops deciding.
+    /// The term that runs; none while this replica does not decide.
+    pub(crate) fn term(&self) -> Option<Term> {
+        self.is_active().then(|| Term(self.term.load(Ordering::Acquire)))
+    }
+
+    /// Starts or stops deciding. Without tenure nothing starts.
     pub(crate) fn set_active(&self, active: bool) {
-        self.with(|ledger, now| ledger.set_active(now, active));
+        self.with(|ledger, _| {
+            if !active || self.tenure.holds() {
+                self.activate(ledger, active);
+            }
+        });
+    }
+
+    fn activate(&self, ledger: &mut Ledger, active: bool) {
+        if active {
+            self.term.fetch_add(1, Ordering::AcqRel);
+        }
         self.active.store(active, Ordering::Release);
         self.metrics.leader(active);
+        ledger.set_active(self.clock.now(), active);
     }
 
     /// Grows with every settled address and every change of a pool.
@@ -175,8 +202,9 @@ impl Engine {
     fn route(&self, outbox: Outbox) {
         let Outbox { writes, progress, settled, notices } = outbox;
         // Sending fails only while everything stops.
+        let term = Term(self.term.load(Ordering::Acquire));
         for write in writes {
-            let _ = self.writes.send(write);
+            let _ = self.writes.send((term, write));
         }
         let changed = !settled.is_empty() || notices.iter().any(|notice| matches!(notice, Notice::PoolChanged(_)));
         for notice in notices {

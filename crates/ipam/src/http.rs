@@ -99,11 +99,11 @@ pub fn router(backend: Arc<dyn Backend>, client: kube::Client, metrics: Arc<Metr
         .method_not_allowed_fallback(reply::method_not_allowed)
 }
 
-/// `/healthy` (the process serves) and `/readyz` (it decides; else 503 and why not), for either port.
+/// `/healthy` (the process serves) and `/readyz` (it decides or passes on to who does; else 503 and why not), for either port.
 pub fn health_router(backend: Arc<dyn Backend>) -> Router {
     let ready: MethodRouter = get(move || async move {
-        match backend.ready() {
-            Ok(()) => (StatusCode::OK, "ok".to_owned()),
+        match backend.standing().await {
+            Ok(standing) => (StatusCode::OK, standing),
             Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
         }
     });

@@ -18,7 +18,9 @@
 //! | `writer` | the one writer of FloatingIP objects |
 //! | `recorder`, `conditions`, `events`, `pool_status` | what people and the scheduler are told |
 //! | `sweep`, `reads` | proof that something is gone |
-//! | `config`, `crds`, `lease` | address pools, definitions, leadership |
+//! | `config`, `crds` | address pools, definitions |
+//! | `lead`, `lease`, `tenure` | who decides, and for how long |
+//! | `forward` | calls that belong to the leader |
 
 mod access;
 mod auth;
@@ -35,7 +37,9 @@ mod crds;
 pub mod engine;
 mod events;
 pub mod extender;
+mod forward;
 pub mod http;
+mod lead;
 mod lease;
 pub mod metrics;
 mod objects;
@@ -46,6 +50,7 @@ mod recorder;
 mod servers;
 pub mod service;
 mod sweep;
+mod tenure;
 mod tls;
 mod waiters;
 mod watch;

@@ -202,6 +202,8 @@ pub struct Metrics {
     unprotected: Family<Labels, Gauge>,
     tls_reloads: Family<Labels, Counter>,
     tls_expiry: Gauge,
+    lease_transitions: Family<Labels, Counter>,
+    forwarded: Family<Labels, Counter>,
     wakes: Counter,
     refused_configs: Counter,
     leader: AtomicI64,
@@ -239,6 +241,8 @@ impl Metrics {
             unprotected: Family::default(),
             tls_reloads: Family::default(),
             tls_expiry: Gauge::default(),
+            lease_transitions: Family::default(),
+            forwarded: Family::default(),
             wakes: Counter::default(),
             refused_configs: Counter::default(),
             leader: AtomicI64::new(0),
@@ -258,6 +262,8 @@ impl Metrics {
         register(registry, &describe::UNPROTECTED, metrics.unprotected.clone());
         register(registry, &describe::TLS_RELOADS, metrics.tls_reloads.clone());
         register(registry, &describe::TLS_EXPIRY, metrics.tls_expiry.clone());
+        register(registry, &describe::LEASE_TRANSITIONS, metrics.lease_transitions.clone());
+        register(registry, &describe::FORWARDED, metrics.forwarded.clone());
         register(registry, &describe::WAKES, metrics.wakes.clone());
         register(registry, &describe::REFUSED_CONFIGS, metrics.refused_configs.clone());
         metrics
@@ -341,6 +347,16 @@ impl Metrics {
     /// So many FloatingIP objects have something odd about them.
     pub fn odd_objects(&self, count: usize) {
         self.odd_objects.store(whole(count), Ordering::Relaxed);
+    }
+
+    /// The lease was `acquired`, `lost` or `released`.
+    pub fn lease_transition(&self, change: &'static str) {
+        self.lease_transitions.get_or_create(&labels(&describe::LEASE_TRANSITIONS, [change])).inc();
+    }
+
+    /// A call came while another replica led. `result` is `answered`, `failed` or `no_leader`.
+    pub fn forwarded(&self, call: &'static str, result: &'static str) {
+        self.forwarded.get_or_create(&labels(&describe::FORWARDED, [call, result])).inc();
     }
 
     /// A configuration was refused.

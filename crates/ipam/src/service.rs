@@ -1,12 +1,15 @@
 //! The whole service: clients, caches, ledger, servers; started in a process of its own or inside another.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use axum::middleware::from_fn_with_state;
 use galaxy_api::config::FileConfig;
+use galaxy_api::names::{API_URL_ANNOTATION, EXTENDER_URL_ANNOTATION};
 use galaxy_core::ledger::Settings;
 use kube::Client;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -23,8 +26,10 @@ use crate::config::{Configuration, Source};
 use crate::engine::{Engine, Outlets};
 use crate::events::Events;
 use crate::extender::{self, Binder};
+use crate::forward::{Peers, base_url, to_leader};
 use crate::http;
-use crate::lease::{Candidate, Timing};
+use crate::lead::Office;
+use crate::lease::{Candidate, Sightings, Timing};
 use crate::metrics::{Metrics, Port};
 use crate::pool_status::PoolStatusWriter;
 use crate::pools::PoolObjects;
@@ -38,6 +43,8 @@ use crate::watch::{self as watches, CustomKinds, FloatingIps, Following, Reload,
 use crate::writer::Writer;
 use crate::{access, cluster_client, crds};
 
+/// How long a stopping leader finishes what is under way before it lets another lead.
+const DRAIN: Duration = Duration::from_millis(400);
 /// How long it then waits for the lease to be given up.
 const RELEASE: Duration = Duration::from_secs(1);
 
@@ -126,9 +133,21 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     }
     let (finishing, stop) = (TaskTracker::new(), CancellationToken::new());
     let binder = Binder::new(engine.clone(), client.clone(), reader.clone(), finishing.clone(), stop.clone());
+    let sightings = Sightings::default();
+    let peers = Peers::new(
+        identity.clone(),
+        engine.tenure.clone(),
+        sightings.clone(),
+        finishing.clone(),
+        engine.metrics.clone(),
+    );
+    if !options.leader_elect {
+        engine.tenure.endless();
+    }
     let backend = Arc::new(ServiceBackend::new(
         engine.clone(),
         reader.clone(),
+        peers.clone(),
         configuration.clone(),
         options.pool_namespaces.clone(),
     ));
@@ -138,9 +157,10 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     let api_listener = listen(options.bind, options.api_port).await?;
     let (extender, api) = (extender_listener.local_addr()?, api_listener.local_addr()?);
     let health = http::health_router(backend.clone());
+    let forwarding = |port| from_fn_with_state((peers.clone(), port), to_leader);
+    let extender_router = extender::router(engine.clone(), binder).route_layer(forwarding(Port::Extender));
     let extender_router =
-        access::guard_extender(extender::router(engine.clone(), binder), &options.access, tls.as_ref(), &metrics)
-            .merge(health);
+        access::guard_extender(extender_router, &options.access, tls.as_ref(), &metrics).merge(health);
     access::tell(&options.access, &metrics);
     let api_settings = http::Settings {
         swagger_page: options.swagger,
@@ -148,7 +168,8 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         auth: options.access.api_auth,
         ..http::Settings::default()
     };
-    let api_router = http::router(backend.clone(), client.clone(), metrics, api_settings);
+    let api_router =
+        http::router(backend.clone(), client.clone(), metrics, api_settings).route_layer(forwarding(Port::Api));
     tracing::info!(%extender, %api, version = env!("CARGO_PKG_VERSION"), "galaxy-ipam listens");
 
     let mut endless = JoinSet::new();
@@ -159,6 +180,30 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         endless.spawn(tls.follow());
     }
     endless.spawn(event_writer);
+    if options.leader_elect {
+        endless.spawn(sightings.clone().follow(client.clone()));
+    }
+    let annotations = match advertised(&options) {
+        Some(address) => BTreeMap::from([
+            (EXTENDER_URL_ANNOTATION.to_owned(), base_url(address, extender.port())),
+            (API_URL_ANNOTATION.to_owned(), base_url(address, api.port())),
+        ]),
+        None => {
+            if options.leader_elect {
+                tracing::warn!("no --advertise-address: other replicas cannot forward calls to this one when it leads");
+            }
+            BTreeMap::new()
+        }
+    };
+    let candidate = options.leader_elect.then(|| {
+        let timing = Timing {
+            lease: options.lease_duration,
+            renew_deadline: options.renew_deadline,
+            retry: options.retry_period,
+        };
+        let tenure = engine.tenure.clone();
+        Candidate::new(client.clone(), identity.clone(), timing, annotations, tenure, sightings)
+    });
     let service = Service {
         client,
         options,
@@ -170,12 +215,11 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         configuration,
         backend,
         cloud,
-        identity,
         finishing,
         endless,
         stop: stop.clone(),
     };
-    let done = tokio::spawn(service.run(outlets));
+    let done = tokio::spawn(service.run(outlets, candidate));
     Ok(Running { extender, api, engine, reader, stop, done })
 }
 
@@ -233,7 +277,6 @@ struct Service {
     configuration: Arc<Configuration>,
     backend: Arc<ServiceBackend>,
     cloud: Option<Arc<dyn CloudProvider>>,
-    identity: String,
     /// What has to be finished at a stop.
     finishing: TaskTracker,
     /// What runs until the end.
@@ -242,9 +285,8 @@ struct Service {
 }
 
 impl Service {
-    async fn run(mut self, outlets: Outlets) -> anyhow::Result<()> {
+    async fn run(mut self, outlets: Outlets, mut candidate: Option<Candidate>) -> anyhow::Result<()> {
         let stop = self.stop.clone();
-        let mut candidate = self.options.leader_elect.then(|| self.candidate());
         let result = tokio::select! {
             // The servers end by themselves then: that is no failure.
             biased;
@@ -254,16 +296,21 @@ impl Service {
         // From here on nobody is told to come again, and nothing new begins.
         stop.cancel();
         self.finishing.close();
-        if tokio::time::timeout(FINISH, self.finishing.wait()).await.is_err() {
-            tracing::warn!(tasks = self.finishing.len(), "not all that was under way could be finished in time");
-        }
-        // Leadership ends before the lease does.
-        let led = self.engine.is_active();
-        self.engine.set_active(false);
-        if let Some(candidate) = candidate.filter(|_| led) {
+        if let Some(candidate) = &mut candidate {
+            if self.engine.tenure.holds() {
+                let _ = tokio::time::timeout(DRAIN, self.finishing.wait()).await;
+                self.engine.metrics.lease_transition("released");
+            }
+            // Leadership ends before the lease does.
+            self.engine.tenure.end();
+            self.engine.set_active(false);
             // Unreleased it expires.
             let _ = tokio::time::timeout(RELEASE, candidate.release()).await;
         }
+        if tokio::time::timeout(FINISH, self.finishing.wait()).await.is_err() {
+            tracing::warn!(tasks = self.finishing.len(), "not all that was under way could be finished in time");
+        }
+        self.engine.set_active(false);
         self.endless.shutdown().await;
         result
     }
@@ -308,25 +355,13 @@ impl Service {
         self.backend.set_synced();
         tracing::info!("caches are complete");
 
-        if let Some(candidate) = candidate.as_mut() {
-            tracing::info!(identity = self.identity, "waiting for the lease");
-            self.guarded(candidate.acquire()).await?;
-            // Others may have written since.
-            let (wish, loaded) = oneshot::channel();
-            reloads.send(wish).context("the watch of FloatingIPs ended")?;
-            self.guarded(loaded).await?.context("the watch of FloatingIPs ended")?;
-        }
-        self.engine.set_active(true);
-        pool_status.changed(self.engine.read(|ledger| ledger.pool_names()));
-        tracing::info!(identity = self.identity, "deciding");
-        match candidate.as_mut() {
-            Some(candidate) => {
-                self.guarded(candidate.keep()).await?;
-                // At once: the next leader may begin as soon as the lease expires.
-                self.engine.set_active(false);
-                bail!("leadership lost")
+        let office = Office { engine: self.engine.clone(), reloads, pool_status };
+        match candidate {
+            Some(candidate) => match self.guarded(office.serve(candidate)).await?? {},
+            None => {
+                office.begin();
+                self.guarded(std::future::pending()).await
             }
-            None => self.guarded(std::future::pending()).await,
         }
     }
 
@@ -395,15 +430,12 @@ impl Service {
         }
         Ok(())
     }
+}
 
-    fn candidate(&self) -> Candidate {
-        let timing = Timing {
-            lease: self.options.lease_duration,
-            renew_deadline: self.options.renew_deadline,
-            retry: self.options.retry_period,
-        };
-        Candidate::new(self.client.clone(), self.identity.clone(), timing)
-    }
+/// Where other replicas reach this one, if they can.
+fn advertised(options: &Options) -> Option<IpAddr> {
+    let bound = Some(options.bind).filter(|address| !address.is_unspecified() && !address.is_loopback());
+    options.advertise_address.or(bound)
 }
 
 fn seconds(duration: Duration) -> i64 {

@@ -20,6 +20,7 @@ use crate::cloud::CloudProvider;
 use crate::convert::floating_ip::{self, object_ref};
 use crate::engine::Engine;
 use crate::objects::Extra;
+use crate::tenure::Term;
 
 /// Calls of the API server at once.
 const API_CALLS: usize = 256;
@@ -59,13 +60,13 @@ impl Writer {
     }
 
     /// Performs what comes until the engine is gone. The operations themselves run in `tasks`.
-    pub(crate) async fn run(self: Arc<Self>, mut writes: mpsc::UnboundedReceiver<Write>, tasks: TaskTracker) {
-        while let Some(write) = writes.recv().await {
-            tasks.spawn(Arc::clone(&self).perform(write));
+    pub(crate) async fn run(self: Arc<Self>, mut writes: mpsc::UnboundedReceiver<(Term, Write)>, tasks: TaskTracker) {
+        while let Some((term, write)) = writes.recv().await {
+            tasks.spawn(Arc::clone(&self).perform(term, write));
         }
     }
 
-    async fn perform(self: Arc<Self>, Write { addr, ticket, op }: Write) {
+    async fn perform(self: Arc<Self>, term: Term, Write { addr, ticket, op }: Write) {
         let verb = verb(&op);
         let turn = self.arrive(addr, verb);
         let calls = if matches!(op, Op::Assign(_) | Op::Unassign(_)) { &self.cloud_calls } else { &self.api_calls };
@@ -73,6 +74,10 @@ impl Writer {
         let _permit = calls.acquire().await;
         self.begin(turn);
         let outcome = match op {
+            // Another replica decides now, or may. Reads harm nobody.
+            op if !matches!(op, Op::Read) && self.engine.term() != Some(term) => {
+                Outcome::Unknown("not written: this replica leads no more".to_owned())
+            }
             Op::Create(record) => self.create(&record).await,
             Op::Update(object, record) => self.update(&object, &record).await,
             Op::Delete(object) => self.delete(addr, &object).await,

@@ -108,6 +108,7 @@ impl Binder {
         }
         // Registered before the first step, so that no progress is missed.
         let mut progress = self.engine.progress(pod.uid.clone());
+        let term = self.engine.term();
         let mut step = self.engine.with(|ledger, now| ledger.bind(now, pod, node));
         loop {
             match step {
@@ -115,7 +116,10 @@ impl Binder {
                 BindStep::Refused(text) => return Err(text),
                 BindStep::Wait => progress.woken().await,
                 BindStep::Bind { pod, node, grants } => {
-                    let outcome = self.create_binding(&pod, &node, Some(&grants)).await;
+                    let outcome = match self.engine.term() {
+                        Some(now) if Some(now) == term => self.create_binding(&pod, &node, Some(&grants)).await,
+                        _ => BindingOutcome::Refused("cannot decide now: this replica leads no more".to_owned()),
+                    };
                     let unknown = matches!(outcome, BindingOutcome::Unknown(_));
                     self.engine.with(|ledger, now| ledger.binding_done(now, &pod.uid, outcome));
                     if unknown {

@@ -25,6 +25,14 @@ pub trait Backend: Send + Sync + 'static {
     /// What is missing.
     fn ready(&self) -> Result<(), String>;
 
+    /// What `/readyz` says: how this replica stands, beginning with `ok`.
+    ///
+    /// # Errors
+    /// Calls that come here are not answered as they should be; why.
+    fn standing(&self) -> BoxFuture<'_, Result<String, String>> {
+        Box::pin(std::future::ready(self.ready().map(|()| "ok: leader".to_owned())))
+    }
+
     /// Whether this replica knows the cluster, so that lists are complete. A standby does.
     ///
     /// # Errors

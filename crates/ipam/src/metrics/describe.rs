@@ -96,6 +96,10 @@ metrics! {
         "Changed certificate files by result: ok (in force) and refused (the ones before stay in force)";
     TLS_EXPIRY = Gauge "galaxy_ipam_tls_certificate_expiry_seconds" []
         "When the certificate in use expires, in seconds since 1970; 0 without TLS";
+    LEASE_TRANSITIONS = Counter "galaxy_ipam_lease_transitions_total" ["change"]
+        "How often this replica acquired, lost and released the leader's lease, by change";
+    FORWARDED = Counter "galaxy_ipam_forwarded_calls_total" ["call", "result"]
+        "Calls that came to this replica while another led, by call (filter, priority, bind, preempt, api) and result: answered, failed (no answer of the leader) and no_leader (none was known)";
     WAKES = Counter "galaxy_ipam_wakes_total" []
         "Waiting pods that were woken because an address became available";
     REFUSED_CONFIGS = Counter "galaxy_ipam_config_refused_total" []

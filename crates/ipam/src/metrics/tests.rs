@@ -44,6 +44,8 @@ fn busy() -> Metrics {
     metrics.unprotected(Port::Extender, Lack::Tls, true);
     metrics.tls_reloaded(false);
     metrics.tls_expiry(2_000_000_000);
+    metrics.lease_transition("acquired");
+    metrics.forwarded("bind", "answered");
     metrics.leader(true);
     metrics.config_refused();
     metrics.watch_restart("pods");

@@ -53,9 +53,9 @@ async fn what_clients_send_as_headers_is_understood() {
 #[tokio::test]
 async fn health_and_metrics() {
     let site = Site::new().await;
-    for uri in ["/healthy", "/readyz"] {
+    for (uri, text) in [("/healthy", "ok"), ("/readyz", "ok: leader")] {
         let answer = site.get(uri).await;
-        assert_eq!((answer.status.as_u16(), &*answer.text), (200, "ok"), "{uri}");
+        assert_eq!((answer.status.as_u16(), &*answer.text), (200, text), "{uri}");
     }
     site.shelf.things().ready = Err("no configuration yet".to_owned());
     let answer = site.get("/readyz").await;

@@ -177,7 +177,7 @@ async fn what_cannot_be_decided_is_told_by_an_event_and_by_readyz() {
     eventually(true, told).await;
     assert!(readyz().await.1.contains("10.9.9.9"));
     site.configure(crate::site::POOLS).await;
-    eventually("ok".to_owned(), async || readyz().await.1).await;
+    eventually("ok: leader".to_owned(), async || readyz().await.1).await;
     assert_eq!(site.place(&pod, "n1").await, ["10.100.1.2"]);
 }
 

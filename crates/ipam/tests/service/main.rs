@@ -5,4 +5,5 @@ mod cluster;
 mod extender;
 mod faults;
 mod lifecycle;
+mod replicas;
 mod site;
