@@ -204,28 +204,32 @@ impl Candidate {
     /// Takes or renews the lease; false while another holds it.
     async fn try_hold(&mut self) -> Result<bool, CallError> {
         if let Some(held) = self.held.take() {
-            match self.write(Some(held.clone())).await {
+            match self.write(Some(held)).await {
                 Ok(()) => return Ok(true),
-                // Somebody has written or deleted it, or the answer to a renewal was lost: look.
-                Err(error) if matches!(error.proof(), Proof::Conflict | Proof::NotFound) => {}
-                Err(error) => {
-                    self.held = Some(held);
-                    return Err(error);
-                }
+                // Somebody has written it, or deleted it (which is told as 409, 404 or 500), or the answer to a renewal was
+                // lost: look.
+                Err(error) if error.code().is_some() => {}
+                Err(error) => return Err(error),
             }
         }
-        let there = self.call(self.api.get_opt(LEADER_LOCK)).await?;
-        if let Some(lease) = &there {
-            self.sightings.saw(lease);
-        }
-        if !self.is_free(there.as_ref()) {
-            return Ok(false);
-        }
-        match self.write(there).await {
-            Ok(()) => Ok(true),
-            // Another replica was faster.
-            Err(error) if matches!(error.proof(), Proof::Conflict | Proof::NotFound) => Ok(false),
-            Err(error) => Err(error),
+        loop {
+            let there = self.call(self.api.get_opt(LEADER_LOCK)).await?;
+            if let Some(lease) = &there {
+                self.sightings.saw(lease);
+            }
+            if !self.is_free(there.as_ref()) {
+                return Ok(false);
+            }
+            match self.write(there).await {
+                Ok(()) => return Ok(true),
+                // Who leads does not give in to somebody who only touched the Lease: look again.
+                Err(error) if matches!(error.proof(), Proof::Conflict | Proof::NotFound) => {
+                    if !self.tenure.holds() {
+                        return Ok(false);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
 
