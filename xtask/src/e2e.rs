@@ -11,9 +11,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use serde_json::Value;
 
-use crate::{cargo, libtest::Counts, root};
+use crate::{libtest::Counts, program, root};
 
 /// Planes at a time: most of its life a scenario waits.
 const PLANES: usize = 3;
@@ -42,7 +41,7 @@ pub(crate) fn run(e2e: E2e) -> Result<ExitCode> {
     for run in &runs {
         galaxy_plane::build(&run.version)?;
     }
-    let program = program()?;
+    let program = program("galaxy-e2e")?;
     let kept = kept();
     // Of an earlier run.
     let _ = fs::remove_dir_all(&kept);
@@ -95,18 +94,6 @@ impl E2e {
 fn kept() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir));
     target.join("e2e")
-}
-
-/// Builds the runner, galaxy-ipam in it, and returns its path.
-fn program() -> Result<PathBuf> {
-    let mut build =
-        cargo(&["build", "--quiet", "--package", "galaxy-e2e", "--bin", "galaxy-e2e", "--message-format=json"]);
-    let output = build.stderr(Stdio::inherit()).output().context("cannot start cargo build")?;
-    ensure!(output.status.success(), "galaxy-e2e does not build ({})", output.status);
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let mut messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let program = messages.find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    program.context("cargo build names no program galaxy-e2e")
 }
 
 fn start(program: &Path, run: &Run, part: usize, kept: &Path, filters: &[String]) -> Result<Child> {

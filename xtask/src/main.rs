@@ -1,6 +1,7 @@
 //! Developer commands: `cargo xtask test`, `cargo xtask gen`, `cargo xtask bench`, `cargo xtask cluster`,
-//! `cargo xtask e2e`.
+//! `cargo xtask e2e`, `cargo xtask chaos`.
 
+mod chaos;
 mod cluster;
 mod e2e;
 mod generate;
@@ -47,6 +48,8 @@ enum Task {
     /// A real control plane: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok.
     #[command(subcommand)]
     Cluster(cluster::Task),
+    /// Faults on a real control plane: replicas killed, frozen, cut off, the API server away, the Lease edited.
+    Chaos(chaos::Chaos),
     /// Run the scenarios on real control planes. The last line says how many passed and failed.
     E2e(e2e::E2e),
 }
@@ -75,6 +78,7 @@ fn run(task: Task) -> Result<ExitCode> {
             require("benchmarks", &mut bench).map(|()| ExitCode::SUCCESS)
         }
         Task::Image(image) => image::run(&image).map(|()| ExitCode::SUCCESS),
+        Task::Chaos(chaos) => chaos::run(chaos),
         Task::Cluster(task) => cluster::run(task).map(|()| ExitCode::SUCCESS),
         Task::E2e(e2e) => e2e::run(e2e),
     }
@@ -91,6 +95,21 @@ fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(args).current_dir(root());
     command
+}
+
+/// Builds the program of a package that is called like it and returns its path.
+fn program(name: &str) -> Result<PathBuf> {
+    let mut build = cargo(&["build", "--quiet", "--package", name, "--bin", name, "--message-format=json"]);
+    let output = build.stderr(std::process::Stdio::inherit()).output().context("cannot start cargo build")?;
+    if !output.status.success() {
+        bail!("{name} does not build ({})", output.status);
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let mut messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let of_it = |message: &serde_json::Value| message["target"]["name"] == name;
+    let built =
+        messages.find_map(|message| message["executable"].as_str().map(PathBuf::from).filter(|_| of_it(&message)));
+    built.with_context(|| format!("cargo build names no program {name}"))
 }
 
 /// Runs a command that must succeed.
