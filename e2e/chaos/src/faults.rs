@@ -184,7 +184,7 @@ impl Fault {
             }
             Fault::LeaseDeleted => {
                 for _ in 0..3 {
-                    world.leases().delete("galaxy-ipam", &DeleteParams::default()).await?;
+                    world.delete_lease().await?;
                     world.stir(1).await;
                 }
                 ensure!(world.leader().await? == leader, "a deleted Lease moved leadership");
@@ -199,6 +199,14 @@ impl World {
         Api::namespaced(self.client.clone(), "kube-system")
     }
 
+    async fn delete_lease(&self) -> Result<()> {
+        match self.leases().delete("galaxy-ipam", &DeleteParams::default()).await {
+            // Not made again yet.
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            deleted => Ok(deleted.map(drop)?),
+        }
+    }
+
     async fn edit_lease(&self, spec: Value) -> Result<()> {
         let patch = Patch::Merge(json!({ "spec": spec }));
         self.leases().patch("galaxy-ipam", &PatchParams::default(), &patch).await.context("cannot edit the Lease")?;
@@ -208,8 +216,10 @@ impl World {
     /// Which replica leads; its name is remembered.
     async fn leader(&mut self) -> Result<usize> {
         let (leader, _) = heir(&self.replicas, |_| true, RECOVERY).await?;
-        let spec = self.leases().get("galaxy-ipam").await?.spec.unwrap_or_default();
-        self.replicas[leader].identity = spec.holder_identity;
+        // A Lease that was deleted a moment ago tells it another time.
+        if let Some(lease) = self.leases().get_opt("galaxy-ipam").await? {
+            self.replicas[leader].identity = lease.spec.and_then(|spec| spec.holder_identity);
+        }
         Ok(leader)
     }
 
