@@ -3,6 +3,8 @@
 //! Where no leader is known or it does not answer, the call is decided here after all, which means that it is told "not
 //! now" (extender), answered from the caches (lists) or refused with 503. A call that was forwarded is never forwarded again.
 
+mod connector;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio_util::task::TaskTracker;
 
@@ -25,11 +27,11 @@ use crate::calls::chain;
 use crate::lease::{Sightings, holder};
 use crate::metrics::{Metrics, Port};
 use crate::tenure::Tenure;
+use crate::tls::Tls;
+use connector::Connector;
 
 /// Marks a call that another replica has forwarded; the value is that replica's identity.
 const HOP: HeaderName = HeaderName::from_static("x-galaxy-forwarded-by");
-/// How long it may take to connect to the leader.
-const CONNECT: Duration = Duration::from_secs(1);
 /// When a call of the scheduler must be answered: its patience is 5 s.
 const EXTENDER: Duration = Duration::from_secs(4);
 /// The same for a bind, whose answer the leader itself owes within 4 s.
@@ -64,7 +66,7 @@ pub(crate) struct Peers {
     identity: String,
     tenure: Arc<Tenure>,
     sightings: Sightings,
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
     /// Calls under way. The caller may hang up: what it asked for goes on.
     tasks: TaskTracker,
     metrics: Arc<Metrics>,
@@ -76,9 +78,14 @@ impl Peers {
         tenure: Arc<Tenure>,
         sightings: Sightings,
         tasks: TaskTracker,
+        tls: Option<Arc<Tls>>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        Arc::new(Peers { identity, tenure, sightings, client: client(), tasks, metrics })
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(60))
+            .build(Connector::new(tls));
+        Arc::new(Peers { identity, tenure, sightings, client, tasks, metrics })
     }
 
     /// The replica that leads, if it is another one.
@@ -142,17 +149,6 @@ impl Peers {
             Err(_) => Err(format!("no answer within {} s", deadline.as_secs_f64())),
         }
     }
-}
-
-/// How replicas reach each other.
-fn client() -> Client<HttpConnector, Full<Bytes>> {
-    let mut connector = HttpConnector::new();
-    connector.set_connect_timeout(Some(CONNECT));
-    connector.set_nodelay(true);
-    Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(Duration::from_secs(60))
-        .build(connector)
 }
 
 /// Passes `/v1/` calls of a port on to the leader while this replica does not lead.
@@ -226,8 +222,9 @@ fn strip(headers: &mut HeaderMap) {
 }
 
 /// The base URL of a port, as a Lease names it.
-pub(crate) fn base_url(address: std::net::IpAddr, port: u16) -> String {
-    format!("http://{}", std::net::SocketAddr::new(address, port))
+pub(crate) fn base_url(tls: bool, address: std::net::IpAddr, port: u16) -> String {
+    let scheme = if tls { "https" } else { "http" };
+    format!("{scheme}://{}", std::net::SocketAddr::new(address, port))
 }
 
 fn call_name(port: Port, path: &str) -> &'static str {

@@ -133,12 +133,14 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     }
     let (finishing, stop) = (TaskTracker::new(), CancellationToken::new());
     let binder = Binder::new(engine.clone(), client.clone(), reader.clone(), finishing.clone(), stop.clone());
+    let tls = Tls::load(&options.access, metrics.clone())?;
     let sightings = Sightings::default();
     let peers = Peers::new(
         identity.clone(),
         engine.tenure.clone(),
         sightings.clone(),
         finishing.clone(),
+        tls.clone(),
         engine.metrics.clone(),
     );
     if !options.leader_elect {
@@ -152,7 +154,6 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         options.pool_namespaces.clone(),
     ));
 
-    let tls = Tls::load(&options.access, metrics.clone())?;
     let extender_listener = listen(options.bind, options.port).await?;
     let api_listener = listen(options.bind, options.api_port).await?;
     let (extender, api) = (extender_listener.local_addr()?, api_listener.local_addr()?);
@@ -172,6 +173,7 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
         http::router(backend.clone(), client.clone(), metrics, api_settings).route_layer(forwarding(Port::Api));
     tracing::info!(%extender, %api, version = env!("CARGO_PKG_VERSION"), "galaxy-ipam listens");
 
+    let secure = tls.is_some();
     let mut endless = JoinSet::new();
     let over = |port| tls.clone().map(|tls| (tls, port));
     endless.spawn(serve(extender_listener, over(Port::Extender), extender_router, stop.clone()));
@@ -185,8 +187,8 @@ pub async fn start(setup: Setup) -> anyhow::Result<Running> {
     }
     let annotations = match advertised(&options) {
         Some(address) => BTreeMap::from([
-            (EXTENDER_URL_ANNOTATION.to_owned(), base_url(address, extender.port())),
-            (API_URL_ANNOTATION.to_owned(), base_url(address, api.port())),
+            (EXTENDER_URL_ANNOTATION.to_owned(), base_url(secure, address, extender.port())),
+            (API_URL_ANNOTATION.to_owned(), base_url(secure, address, api.port())),
         ]),
         None => {
             if options.leader_elect {

@@ -103,7 +103,6 @@ impl Tls {
     }
 
     /// What a call of another replica is made with.
-    #[allow(dead_code, reason = "used by forwarding")]
     pub(crate) fn peer(&self) -> Arc<ClientConfig> {
         self.read(|bundle| bundle.peer.clone())
     }
