@@ -48,6 +48,7 @@ impl Replica {
             "galaxy-ipam",
             "--bind=127.0.0.1",
             "--advertise-address=127.0.0.1",
+            "--api-auth=none",
             "--port=0",
             "--api-port=0",
             "--leader-elect-lease-duration=6s",
