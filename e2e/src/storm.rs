@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use galaxy_api::floatingip::State;
 use galaxy_ipam::cloud::fake::{FakeProvider, Mood};
 use galaxy_sandbox::apiserver::{Action, EventAction, Faults, Rule, Status};
@@ -293,6 +293,22 @@ impl Life {
                 .await
                 .with_context(|| format!("{:?}", cloud.routes()))?;
         }
+        self.everything_can_be_had().await
+    }
+
+    /// No address is lost to a book-keeper either: all that no object records can be handed out, and who waits for more is woken.
+    async fn everything_can_be_had(&self) -> Result<()> {
+        let supply: usize = ADDRESSES.iter().sum();
+        let kept = self.c.see().await?.addresses.len();
+        let mut all = Workload::deployment("all").replicas(u32::try_from(supply - kept)?);
+        self.c.apply(&all).await?;
+        self.c.up(&all).await?;
+        ensure!(self.c.see().await?.addresses.len() == supply);
+        self.c.scale(&mut all, u32::try_from(supply - kept + 2)?).await?;
+        self.c.one_waits(&all, "NoAddress").await?;
+        // The scheduler does not see this happen: only a wake brings the pods back.
+        self.c.configure(&document(ADDRESSES[1] + 2)).await?;
+        self.c.up(&all).await?;
         self.c.settled().await
     }
 }

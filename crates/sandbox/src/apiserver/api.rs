@@ -123,13 +123,13 @@ impl Api {
 }
 
 /// 404 for a resource that nobody defined.
-/// What is not served: of the resources that Kubernetes itself has it is said that they are not here, of others what a real
-/// server says.
+/// Whether Kubernetes itself may have the resource, so that somebody could miss it here.
+pub(super) fn is_of_kubernetes(t: &Target) -> bool {
+    t.group != API_GROUP && (!t.group.contains('.') || t.group.ends_with(".k8s.io"))
+}
+
+/// What is not served, said as the sandbox's fault.
 pub(super) fn unknown(t: &Target) -> Status {
-    let of_kubernetes = t.group != API_GROUP && (!t.group.contains('.') || t.group.ends_with(".k8s.io"));
-    if !of_kubernetes {
-        return Status::no_such_resource();
-    }
     let version = if t.group.is_empty() { t.version.clone() } else { format!("{}/{}", t.group, t.version) };
     Status::not_served(format!("resource {:?} of {version:?}", t.resource))
 }

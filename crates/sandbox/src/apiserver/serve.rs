@@ -13,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
     Status,
-    api::{Api, Reply, Request, unknown},
+    api::{Api, Reply, Request, is_of_kubernetes, unknown},
     calls::{Answered, Call},
     discovery,
     faults::Action,
@@ -110,11 +110,11 @@ async fn route(api: Arc<Api>, parts: http::request::Parts, body: Bytes) -> Resul
         return Ok(json_response(201, &review, JSON));
     }
     let Some(target) = Target::parse(path) else {
-        return Ok(bytes_response(404, "404 page not found\n".into(), "text/plain; charset=utf-8"));
+        return Ok(no_such_page());
     };
     // A body of an unknown resource need not be readable to say that it is not served.
     if !is_served(&api, &target) {
-        return Ok(failure(&unknown(&target)));
+        return Ok(if is_of_kubernetes(&target) { failure(&unknown(&target)) } else { no_such_page() });
     }
     let request = match read(&parts, target, &body) {
         Ok(request) => request,
@@ -298,6 +298,11 @@ fn is_of(resource: &Resource, value: &Value) -> bool {
 fn text_header(headers: &HeaderMap, name: header::HeaderName) -> String {
     let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
     values.join(",")
+}
+
+/// What a real API server answers where nothing is.
+fn no_such_page() -> Response<Body> {
+    bytes_response(404, "404 page not found\n".into(), "text/plain; charset=utf-8")
 }
 
 fn failure(status: &Status) -> Response<Body> {

@@ -113,11 +113,6 @@ impl Status {
         )
     }
 
-    /// 404: nobody has this; what a real API server says.
-    pub(super) fn no_such_resource() -> Self {
-        Self::new(404, "NotFound", "the server could not find the requested resource")
-    }
-
     /// 501: a real API server does this, the sandbox does not.
     pub(super) fn not_implemented(what: impl std::fmt::Display) -> Self {
         Self::new(

@@ -17,7 +17,7 @@ mod world;
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use screen::Screen;
 pub use world::{Ports, World};
@@ -59,8 +59,7 @@ pub struct Args {
 /// # Errors
 /// A port is taken, a file cannot be written, or the sandbox does not come up.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let filter =
-        EnvFilter::builder().parse(&args.log_level).with_context(|| format!("--log-level={}", args.log_level))?;
+    let filter = log_filter(&args.log_level).with_context(|| format!("--log-level={}", args.log_level))?;
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
     let screen = Screen::stdout();
     let ports = Ports { api: args.api_port, extender: args.extender_port, kube: args.kube_port };
@@ -85,10 +84,36 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
+/// What is logged. A word of its own has to be a level: mistyped, it would be a module that there is none of.
+fn log_filter(text: &str) -> anyhow::Result<EnvFilter> {
+    for word in text.split(',').map(str::trim).filter(|word| !word.contains('=')) {
+        word.parse::<LevelFilter>()
+            .map_err(|_| anyhow::anyhow!("{word:?} is none of error, warn, info, debug, trace and off"))?;
+    }
+    Ok(EnvFilter::builder().parse(text)?)
+}
+
 /// The tour, if wanted, and where everything is.
 async fn visit(args: &Args, world: &World, screen: &Screen) -> anyhow::Result<ExitCode> {
     tour::welcome(screen, world);
     let broken = if args.no_tour { 0 } else { steps::tour(world, screen).await? };
-    tour::addresses(screen, world, args.once);
+    if !args.once {
+        tour::addresses(screen, world);
+    }
     Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::log_filter;
+
+    #[test]
+    fn a_mistyped_level_is_told() {
+        for good in ["error", "off", "info,galaxy_ipam=debug", "galaxy_ipam=debug", "INFO"] {
+            assert!(log_filter(good).is_ok(), "{good}");
+        }
+        for (bad, word) in [("inof", "inof"), ("info,galaxy_ipam", "galaxy_ipam"), ("galaxy_ipam=loud", "")] {
+            assert!(log_filter(bad).unwrap_err().to_string().contains(word), "{bad}");
+        }
+    }
 }

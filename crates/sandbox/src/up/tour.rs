@@ -28,7 +28,8 @@ const WIDTH: usize = 104;
 
 /// What this is.
 const ABOUT: &str = "This process is a small Kubernetes cluster: an API server, a scheduler, controllers and six made-up nodes. galaxy-ipam \
-                     works on it as on any cluster.";
+                     works on it as on any cluster. Each node routes a subnet of addresses for pods. After every step a table shows who \
+                     has which address and why: fresh is one that was free.";
 
 /// What a promise says of the world before and now; the error tells what is not so yet.
 pub(super) type Verdict = Result<(), String>;
@@ -250,12 +251,12 @@ pub(super) fn welcome(screen: &Screen, world: &World) {
             [place.node.clone(), place.ip.to_string(), subnet.to_owned()]
         })
         .collect();
-    screen.table(["NODE", "ADDRESS", "ROUTES"], &rows);
+    screen.table(["NODE", "ADDRESS", "ROUTES FOR PODS"], &rows);
     screen.line("");
 }
 
 /// The last lines: what to try next.
-pub(super) fn addresses(screen: &Screen, world: &World, ending: bool) {
+pub(super) fn addresses(screen: &Screen, world: &World) {
     let (api, kubeconfig) = (world.api_url(), world.kubeconfig().display().to_string());
     let rows = [
         ("HTTP API", format!("{api}/v1/ip")),
@@ -267,9 +268,6 @@ pub(super) fn addresses(screen: &Screen, world: &World, ending: bool) {
     ];
     for (what, place) in rows {
         screen.line(format!("    {what:<20}{place}"));
-    }
-    if ending {
-        return;
     }
     screen.line("");
     screen.line("    To look around, in another terminal:");
