@@ -78,6 +78,13 @@ const SANDBOX_ONLY: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Scenarios that a version's own controllers do not get through: version, scenario, why.
+const NOT_ON: &[(&str, &str, &str)] = &[(
+    "1.33",
+    "scaling_during_a_rollout_finishes",
+    "its ReplicaSet controller may miss that a pod has been ready for minReadySeconds while others of the set are pending",
+)];
+
 /// A scenario.
 #[derive(Clone, Copy)]
 pub(super) struct Scenario {
@@ -88,9 +95,12 @@ pub(super) struct Scenario {
     pub(super) run: fn(Lab) -> BoxFuture<'static, anyhow::Result<()>>,
 }
 
-/// All scenarios for a real control plane.
-pub(super) fn scenarios() -> Vec<Scenario> {
+/// All scenarios for a real control plane of this version.
+pub(super) fn scenarios(kubernetes: &str) -> Vec<Scenario> {
     let mut all = everything();
+    all.retain(|scenario| {
+        !NOT_ON.iter().any(|(version, name, _)| *version == kubernetes && *name == last(scenario.name))
+    });
     all.retain(|scenario| !SANDBOX_ONLY.iter().any(|(_, names)| names.contains(&last(scenario.name))));
     all
 }

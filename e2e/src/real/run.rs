@@ -100,7 +100,7 @@ fn choose(args: &Args) -> Result<Vec<Scenario>> {
     let parsed = args.part.split_once('/').and_then(|(part, parts)| Some((part.parse().ok()?, parts.parse().ok()?)));
     let (part, parts): (usize, usize) =
         parsed.filter(|(part, parts)| (1..=*parts).contains(part)).with_context(|| format!("--part={}", args.part))?;
-    let mut chosen = scenarios();
+    let mut chosen = scenarios(&args.kubernetes);
     chosen.retain(|scenario| {
         (scenario.promise || !args.promises)
             && (args.filters.is_empty() || args.filters.iter().any(|filter| scenario.name.contains(&**filter)))
