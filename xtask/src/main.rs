@@ -1,6 +1,7 @@
 //! Developer commands: `cargo xtask test`, `cargo xtask gen`, `cargo xtask bench`, `cargo xtask cluster`,
 //! `cargo xtask e2e`, `cargo xtask chaos`.
 
+mod bench_cni;
 mod chaos;
 mod cluster;
 mod e2e;
@@ -40,7 +41,7 @@ enum Task {
     },
     /// Run the benchmarks: decisions of the ledger and its memory, calls of the scheduler. Without a filter also a table with targets.
     Bench {
-        /// Only benchmarks whose name has this in it.
+        /// Only benchmarks whose name has this in it; `cni`: the CNI plugins against Debian's, which needs root.
         filter: Option<String>,
     },
     /// The agent's container image, as an OCI archive.
@@ -69,6 +70,10 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test => test::run(),
         Task::Gen { check: false } => generate::write().map(|()| ExitCode::SUCCESS),
         Task::Gen { check: true } => generate::check().map(|()| ExitCode::SUCCESS),
+        Task::Bench { filter } if filter.as_deref() == Some("cni") => {
+            let met = bench_cni::run()?;
+            Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
         Task::Bench { filter } => {
             let mut bench = cargo(&["bench", "--locked"]);
             for (package, program) in BENCHES {
