@@ -98,9 +98,9 @@ impl Table {
         let panics = self.panics.all();
         ensure!(panics.is_empty(), "{after}: something panicked: {}", panics.join("\n"));
         for base in [self.c.backend().api_url(), self.c.backend().extender_url()] {
-            for path in ["/healthy", "/readyz"] {
+            for (path, body) in [("/healthy", "ok"), ("/readyz", "ok: leader")] {
                 let answer = self.c.http().send(Method::GET, &format!("{base}{path}"), None, "").await?;
-                ensure!(answer.status == 200 && answer.body == "ok", "{after}: {path}: {answer:?}");
+                ensure!(answer.status == 200 && answer.body == body, "{after}: {path}: {answer:?}");
             }
         }
         self.c.backend().check();
