@@ -234,7 +234,8 @@ impl Candidate {
     }
 
     /// Whether this replica may write the Lease: it holds it, nobody does, or the holder gave no sign of life for as long as it
-    /// said it would. A Lease that was deleted says nothing of its holder, who may well write it again.
+    /// said it would. A Lease that was deleted says nothing of its holder, who may well write it again; but a holder that is
+    /// alive does so within the time that replicas wait for one another, whatever it had said.
     fn is_free(&mut self, there: Option<&Lease>) -> bool {
         let spec = there.and_then(|lease| lease.spec.as_ref());
         if let Some(spec) = spec {
@@ -244,6 +245,8 @@ impl Candidate {
             }
             self.observe(spec);
         } else if there.is_some() || self.tenure.holds() {
+            return true;
+        } else if self.observed.as_ref().is_some_and(|(_, since)| since.elapsed() > self.timing.lease) {
             return true;
         }
         self.expiry().is_none_or(|expiry| Instant::now() >= expiry)

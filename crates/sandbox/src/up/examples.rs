@@ -18,6 +18,7 @@ examples![
     "deployment-immutable.yaml",
     "deployment-never.yaml",
     "floatingip-config.yaml",
+    "original.yaml",
     "pod.yaml",
     "pool-deployments.yaml",
     "pool.yaml",
