@@ -244,12 +244,15 @@ impl Candidate {
                 return true;
             }
             self.observe(spec);
-        } else if there.is_some() || self.tenure.holds() {
-            return true;
-        } else if self.observed.as_ref().is_some_and(|(_, since)| since.elapsed() > self.timing.lease) {
+        } else if there.is_some() || self.tenure.holds() || self.silent_for(self.timing.lease) {
             return true;
         }
         self.expiry().is_none_or(|expiry| Instant::now() >= expiry)
+    }
+
+    /// Whether the holder that was observed has given no sign of life for so long.
+    fn silent_for(&self, patience: Duration) -> bool {
+        self.observed.as_ref().is_some_and(|(_, since)| since.elapsed() > patience)
     }
 
     fn observe(&mut self, spec: &LeaseSpec) {
