@@ -103,7 +103,7 @@ async fn odd_addresses(table: &mut Table) -> Result<()> {
         versions.push((name, made.resource_version()));
     }
     for name in nameless {
-        table.logged(name, &["FloatingIP", &format!("name=\"{name}\""), "name is not an address"]).await?;
+        table.logged(name, &["FloatingIP", &format!("floatingip=\"{name}\""), "name is not an address"]).await?;
     }
     for (ip, spec) in &junk {
         let shown = table
