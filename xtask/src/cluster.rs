@@ -1,13 +1,13 @@
 //! `cargo xtask cluster`: builds the programs of a real control plane, and runs one for a person.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use galaxy_plane::{Ipam, IpamOptions, Options, Plane, Rack, Scheduler};
 use serde_json::{Value, json};
 
-use crate::cargo;
+use crate::program;
 
 /// Nodes in one rack at most.
 const RACK: usize = 200;
@@ -55,24 +55,10 @@ pub(crate) fn run(task: Task) -> Result<()> {
         }
         Task::Up(up) => {
             galaxy_plane::build(&up.kubernetes)?;
-            let ipam = ipam_program()?;
+            let ipam = program("galaxy-ipam")?;
             tokio::runtime::Runtime::new()?.block_on(up_until_ctrl_c(up, IpamOptions::new(&ipam)))
         }
     }
-}
-
-/// Builds galaxy-ipam and returns its path.
-fn ipam_program() -> Result<PathBuf> {
-    let mut build =
-        cargo(&["build", "--quiet", "--package", "galaxy-ipam", "--bin", "galaxy-ipam", "--message-format=json"]);
-    let output = build.stderr(std::process::Stdio::inherit()).output().context("cannot start cargo build")?;
-    ensure!(output.status.success(), "galaxy-ipam does not build ({})", output.status);
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let program = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find_map(|message| {
-        let built = message["target"]["name"] == "galaxy-ipam";
-        message["executable"].as_str().filter(|_| built).map(PathBuf::from)
-    });
-    program.context("cargo build names no program galaxy-ipam")
 }
 
 async fn up_until_ctrl_c(up: Up, ipam: IpamOptions) -> Result<()> {
