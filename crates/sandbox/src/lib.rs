@@ -7,4 +7,5 @@ pub mod control;
 pub mod controllers;
 pub mod nodes;
 pub mod scheduler;
+pub mod underlay;
 pub mod up;

@@ -1,6 +1,6 @@
 //! galaxy-sandbox: a cluster in one process, galaxy-ipam beside it, and a tour of what it promises.
 
-use std::process::ExitCode;
+use std::{ffi::OsString, io::Read, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use galaxy_sandbox::up;
@@ -16,13 +16,31 @@ struct Args {
 #[derive(Subcommand)]
 enum Command {
     Up(up::Args),
+    /// The node agent `galaxy`, until the standard input ends: so it never outlives a sandbox that was killed.
+    #[command(hide = true)]
+    Agent {
+        #[arg(allow_hyphen_values = true, trailing_var_arg = true)]
+        flags: Vec<OsString>,
+    },
+    /// A CNI plugin of this name.
+    #[command(hide = true)]
+    Plugin {
+        name: OsString,
+    },
+}
+
+fn main() -> ExitCode {
+    // Fails only if a provider was chosen before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match Args::parse().command {
+        Command::Up(args) => up(args),
+        Command::Agent { flags } => agent(flags),
+        Command::Plugin { name } => galaxy_cni::run([name]),
+    }
 }
 
 #[tokio::main]
-async fn main() -> ExitCode {
-    // Fails only if a provider was chosen before.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let Command::Up(args) = Args::parse().command;
+async fn up(args: up::Args) -> ExitCode {
     match up::run(args).await {
         Ok(code) => code,
         Err(error) => {
@@ -30,4 +48,13 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+#[tokio::main]
+async fn agent(flags: Vec<OsString>) -> ExitCode {
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    });
+    galaxy_agent::run(std::iter::once("galaxy".into()).chain(flags)).await
 }

@@ -98,7 +98,7 @@ async fn check(name: &'static str) {
         return;
     }
     let text = fs::read_to_string(root().join(name)).unwrap();
-    let page = Page { name, world: World::start(Ports::default(), None).await.unwrap() };
+    let page = Page { name, world: World::start(Ports::default(), None, None).await.unwrap() };
     for block in blocks(&text) {
         match block.language.as_str() {
             "console" => page.console(&block).await,

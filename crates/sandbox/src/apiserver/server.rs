@@ -59,6 +59,11 @@ impl Server {
         Ok(Self { api, address })
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The address of the API, such as `http://127.0.0.1:34567`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)

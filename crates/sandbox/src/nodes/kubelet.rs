@@ -107,6 +107,7 @@ pub(super) async fn reconcile(nodes: Nodes, key: ObjectKey) -> anyhow::Result<Ag
     let clock = &ctx.clock;
     let finished = pods::is_finished(&pod);
     if !pod.is_deleting() && finished {
+        nodes.stop_sandbox(pod.uid()).await?;
         return Ok(None);
     }
     let started = after(memory.seen, nodes.0.config.start_delay);
@@ -122,6 +123,7 @@ pub(super) async fn reconcile(nodes: Nodes, key: ObjectKey) -> anyhow::Result<Ag
         if !left.is_zero() {
             return Ok(Some(left));
         }
+        nodes.stop_sandbox(pod.uid()).await?;
         // A pod that ran is reported to have ended before it vanishes.
         if !finished && pods::phase(&pod) == "Running" {
             say(ctx, caches, &pod, &report(&pod).stopped()).await?;
@@ -134,6 +136,11 @@ pub(super) async fn reconcile(nodes: Nodes, key: ObjectKey) -> anyhow::Result<Ag
         return Ok(Some(left));
     }
     let report = report(&pod);
+    if report.is_over() {
+        nodes.stop_sandbox(pod.uid()).await?;
+    } else {
+        nodes.run_sandbox(&pod, &node).await?;
+    }
     if !report.is_said_by(&pod) {
         say(ctx, caches, &pod, &report).await?;
     }

@@ -1,9 +1,11 @@
-//! Nodes that nothing runs on: kubelets that register, send heartbeats and report pods as running, completed or crashed.
+//! Nodes: kubelets that register, send heartbeats and report pods as running, completed or crashed. Nothing runs on them, unless they are
+//! given a [`Runtime`].
 //!
 //! A node can be powered off: it falls silent, and pods deleted there stay Terminating until it is powered on again.
 
 mod kubelet;
 mod pod_status;
+mod runtime;
 mod spec;
 
 use std::{
@@ -30,6 +32,7 @@ use crate::control::{
     workqueue::WorkQueue,
 };
 pub use pod_status::{BEHAVIOUR, Behaviour, floating_ips};
+pub use runtime::Runtime;
 pub use spec::{NodeSpec, RACK_LABEL};
 
 /// Nodes registered at the same time.
@@ -46,6 +49,8 @@ pub struct NodesConfig {
     pub stop_delay: Duration,
     /// How long a pod runs that completes or fails.
     pub lifetime: Duration,
+    /// What makes pods' sandboxes; without it pods are made up.
+    pub runtime: Option<Arc<dyn Runtime>>,
 }
 
 impl Default for NodesConfig {
@@ -55,6 +60,7 @@ impl Default for NodesConfig {
             start_delay: Duration::from_millis(20),
             stop_delay: Duration::from_millis(50),
             lifetime: Duration::from_secs(1),
+            runtime: None,
         }
     }
 }
@@ -178,6 +184,14 @@ impl Nodes {
         if let Some(kubelet) = self.state().nodes.get(name) {
             kubelet.power.send_replace(on);
         }
+        if let Some(runtime) = self.0.config.runtime.clone() {
+            let name = name.to_owned();
+            self.0.ctx.spawn(async move {
+                if let Err(error) = runtime.power(&name, on).await {
+                    tracing::error!("{error:#}");
+                }
+            });
+        }
     }
 
     /// Whether there is such a node and it has power.
@@ -270,10 +284,35 @@ impl Nodes {
         vec![address.into()]
     }
 
+    /// The pod's object is gone; its sandbox is not always gone before.
     fn forget(&self, uid: &str) {
+        let nodes = self.clone();
         let mut state = self.state();
         if let Some(address) = state.pods.remove(uid).and_then(|memory| memory.overlay) {
             state.overlay.used.remove(&address);
+        }
+        if self.0.config.runtime.is_some() {
+            let uid = uid.to_owned();
+            self.0.ctx.spawn(async move {
+                if let Err(error) = nodes.stop_sandbox(&uid).await {
+                    tracing::error!(uid, "sandbox left behind: {error:#}");
+                }
+            });
+        }
+    }
+
+    async fn run_sandbox(&self, pod: &Pod, node: &NodeSpec) -> anyhow::Result<()> {
+        let Some(runtime) = &self.0.config.runtime else { return Ok(()) };
+        runtime.run_sandbox(pod, &node.name).await?;
+        // Who was forgotten meanwhile is not stopped by anybody else.
+        let now = self.0.caches.pods.get(&ObjectKey::of(pod));
+        if now.is_none_or(|now| now.uid() != pod.uid()) { runtime.stop_sandbox(pod.uid()).await } else { Ok(()) }
+    }
+
+    async fn stop_sandbox(&self, uid: &str) -> anyhow::Result<()> {
+        match &self.0.config.runtime {
+            Some(runtime) => runtime.stop_sandbox(uid).await,
+            None => Ok(()),
         }
     }
 }

@@ -123,6 +123,11 @@ impl Report {
         self
     }
 
+    /// Whether the pod has ended.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.container, Container::Exited(_))
+    }
+
     fn end(&mut self, phase: &'static str, code: i32) {
         self.phase = phase;
         self.ready = false;

@@ -20,7 +20,7 @@ pub(super) struct Scope {
 pub(super) type Row = [String; 4];
 
 /// Nothing to say in this column.
-const NONE: &str = "–";
+pub(super) const NONE: &str = "–";
 /// The longest excerpt of a message in a table.
 const EXCERPT: usize = 66;
 

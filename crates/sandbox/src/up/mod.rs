@@ -3,6 +3,7 @@
 //! Nothing on the tour is canned. Each step sends the requests that kubectl or curl would, waits until the promise it states holds or its
 //! time is up, and shows what the API server then says.
 
+mod answers;
 mod compare;
 pub mod examples;
 mod hands;
@@ -20,7 +21,7 @@ use anyhow::Context;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use screen::Screen;
-pub use world::{Ports, World};
+pub use world::{Agents, Ports, World};
 
 /// Start the sandbox and galaxy-ipam, take the guided tour, and stay up until Ctrl-C.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -64,8 +65,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let screen = Screen::stdout();
     let ports = Ports { api: args.api_port, extender: args.extender_port, kube: args.kube_port };
     let mut interrupted = std::pin::pin!(galaxy_ipam::service::stop_signal());
+    let program = std::env::current_exe().context("this program's own file")?;
+    let agents = Agents { program, log_level: args.log_level.clone() };
     let world = tokio::select! {
-        started = World::start(ports, args.kubeconfig.clone()) => started?,
+        started = World::start(ports, args.kubeconfig.clone(), Some(agents)) => started?,
         () = &mut interrupted => return Ok(ExitCode::FAILURE),
     };
     let code = tokio::select! {

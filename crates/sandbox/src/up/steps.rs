@@ -262,7 +262,10 @@ async fn ranges(t: &mut Tour<'_>) -> anyhow::Result<()> {
 
 async fn dead_node(t: &mut Tour<'_>) -> anyhow::Result<()> {
     t.step("A node dies", &["web", "sts"], &[]).await?;
-    let Some(node) = t.before().live("web").first().and_then(|pod| pod.node.clone()) else { return Ok(()) };
+    // Where some nodes are made up, one that is not.
+    let nodes = t.before().live("web").into_iter().filter_map(|pod| pod.node.clone());
+    let is_made_up = |node: &String| t.world.underlay().is_some_and(|underlay| !underlay.has(node));
+    let Some(node) = nodes.min_by_key(is_made_up) else { return Ok(()) };
     t.power_off(&node);
     t.say("(a real cluster takes 40 s to notice and five minutes to evict the pods; this one is impatient)");
     t.promise(
@@ -285,6 +288,8 @@ async fn dead_node(t: &mut Tour<'_>) -> anyhow::Result<()> {
     .await?;
     let waiting = t.before().live("web").into_iter().find_map(|pod| pod.waits.clone());
     t.say(&format!("kubectl describe pod shows: {}", waiting.unwrap_or_default()));
+    let moving = t.before().pods.iter().find(|pod| pod.node.as_ref() == Some(&node) && pod.app == "web");
+    let moving = moving.and_then(|pod| pod.ips.first().copied());
     t.out_of_service(&node, true).await?;
     t.promise(
         "once an administrator vouches that the node is off, they get those very addresses elsewhere.",
@@ -302,6 +307,9 @@ async fn dead_node(t: &mut Tour<'_>) -> anyhow::Result<()> {
         },
     )
     .await?;
+    if let Some(ip) = moving {
+        t.ask_pod(ip).await?;
+    }
     t.power_on(&node);
     t.out_of_service(&node, false).await?;
     t.promise("the node comes back, and no address moves.", |before, now| {

@@ -11,6 +11,7 @@ use kube::Client;
 use serde_json::Value;
 
 use super::{
+    answers::Answers,
     compare::{self, Scope},
     hands::{Hands, Kind},
     http as web,
@@ -27,9 +28,13 @@ const LOOK: Duration = Duration::from_millis(40);
 const WIDTH: usize = 104;
 
 /// What this is.
-const ABOUT: &str = "This process is a small Kubernetes cluster: an API server, a scheduler, controllers and six made-up nodes. galaxy-ipam \
+const ABOUT: &str = "This process is a small Kubernetes cluster: an API server, a scheduler, controllers and six nodes. galaxy-ipam \
                      works on it as on any cluster. Each node routes a subnet of addresses for pods. After every step a table shows who \
                      has which address and why: fresh is one that was free.";
+
+/// What more there is with root.
+const REAL: &str = "Each node is a network namespace with the agent galaxy in it, and so is each pod, with a web server in it. Before a promise \
+                    counts as kept, every pod must answer ping and HTTP on its addresses from the network between the nodes.";
 
 /// What a promise says of the world before and now; the error tells what is not so yet.
 pub(super) type Verdict = Result<(), String>;
@@ -129,6 +134,15 @@ impl<'a> Tour<'a> {
         self.world.power_on(node);
     }
 
+    /// Asks a pod by HTTP from the underlay who it is, where pods are real.
+    pub(super) async fn ask_pod(&self, ip: IpAddr) -> anyhow::Result<()> {
+        if let Some(underlay) = self.world.underlay() {
+            self.command(&format!("curl http://{ip}/"));
+            self.say(underlay.get(ip).await?.trim());
+        }
+        Ok(())
+    }
+
     /// A GET of galaxy-ipam's HTTP API.
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
         self.command(&format!("curl \"$GALAXY{path}\""));
@@ -149,15 +163,27 @@ impl<'a> Tour<'a> {
     ) -> anyhow::Result<()> {
         let start = Instant::now();
         self.announce(promise);
-        let (now, verdict) = loop {
+        let (now, answers, verdict) = loop {
             let now = Snapshot::take(&self.client).await?;
+            let late = start.elapsed() > PATIENCE;
             let verdict = kept(&self.before, &now).and_then(|()| consistent(&now, self.world));
-            if verdict.is_ok() || start.elapsed() > PATIENCE {
-                break (now, verdict);
+            if verdict.is_ok() || late {
+                let answers = Answers::ask(self.world, &now).await;
+                let verdict = verdict.and_then(|()| answers.verdict());
+                if verdict.is_ok() || late {
+                    break (now, answers, verdict);
+                }
             }
             tokio::time::sleep(LOOK).await;
         };
-        self.table(["POD", "NODE", "IP", "WHY"], &compare::rows(&self.before, &now, &self.scope));
+        let rows = compare::rows(&self.before, &now, &self.scope);
+        match self.world.underlay() {
+            None => self.table(["POD", "NODE", "IP", "WHY"], &rows),
+            Some(_) => {
+                let rows: Vec<_> = rows.into_iter().map(|row| answers.beside(row)).collect();
+                self.table(["POD", "NODE", "IP", "ANSWERS", "WHY"], &rows);
+            }
+        }
         self.judge(verdict, Some(start.elapsed()));
         self.before = now;
         Ok(())
@@ -242,6 +268,11 @@ pub(super) fn welcome(screen: &Screen, world: &World) {
     for line in wrap(ABOUT, WIDTH) {
         screen.line(format!("    {line}"));
     }
+    for text in world.underlay().map(|_| REAL).into_iter().chain(world.left_out()) {
+        for line in wrap(text, WIDTH) {
+            screen.line(format!("    {line}"));
+        }
+    }
     screen.line("");
     let rows: Vec<_> = world
         .places()
@@ -275,6 +306,12 @@ pub(super) fn addresses(screen: &Screen, world: &World) {
     screen.line(format!("    export KUBECONFIG={kubeconfig} GALAXY={api}"));
     screen.line("    kubectl get pods,floatingips -o wide");
     screen.line("    curl \"$GALAXY/v1/ip?namespace=default\"");
+    if let Some(underlay) = world.underlay() {
+        screen.line("");
+        screen.line("    To reach pods as their neighbours do, as root:");
+        screen.line("");
+        screen.line(format!("    nsenter --net={} curl http://ADDRESS/", underlay.path().display()));
+    }
     screen.line("");
     screen.line("    Up until Ctrl-C.");
 }

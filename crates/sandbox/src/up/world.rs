@@ -8,7 +8,8 @@ use std::{
 };
 
 use anyhow::Context;
-use galaxy_api::config::FileConfig;
+use galaxy_api::config::{FileConfig, parse_pools};
+use galaxy_core::PoolConfig;
 use galaxy_ipam::{
     cli,
     clock::SystemClock,
@@ -16,12 +17,13 @@ use galaxy_ipam::{
 };
 use kube::Client;
 
-use super::hands::Hands;
+use super::{examples, hands::Hands};
 use crate::{
     cluster::{Options, SandboxCluster},
     controllers::{ControllersConfig, CustomWorkload},
     nodes::{NodeSpec, NodesConfig},
     scheduler::ExtenderConfig,
+    underlay::{Plan, Underlay},
 };
 
 /// How long galaxy-ipam may take until it decides.
@@ -36,6 +38,15 @@ pub struct Ports {
     pub extender: u16,
     /// The Kubernetes API.
     pub kube: u16,
+}
+
+/// What agents of real nodes are.
+#[derive(Clone, Debug)]
+pub struct Agents {
+    /// The program galaxy-sandbox, which can be one.
+    pub program: PathBuf,
+    /// What they log to the standard error.
+    pub log_level: String,
 }
 
 /// A node of the sandbox.
@@ -55,15 +66,20 @@ pub struct World {
     ipam: Running,
     kubeconfig: Kubeconfig,
     places: Vec<Place>,
+    underlay: Option<Underlay>,
+    /// What is made up, and why.
+    left_out: Option<String>,
 }
 
 impl World {
-    /// Starts everything and returns once galaxy-ipam decides.
+    /// Starts everything and returns once galaxy-ipam decides. With `agents`, and if this user and this kernel can have them, nodes and
+    /// pods are network namespaces.
     ///
     /// # Errors
-    /// A port is taken, the kubeconfig cannot be written, or galaxy-ipam does not become ready in time.
-    pub async fn start(ports: Ports, kubeconfig: Option<PathBuf>) -> anyhow::Result<Self> {
+    /// A port is taken, the kubeconfig cannot be written, galaxy-ipam does not become ready in time, or an agent does not.
+    pub async fn start(ports: Ports, kubeconfig: Option<PathBuf>, agents: Option<Agents>) -> anyhow::Result<Self> {
         let places = places();
+        let (underlay, left_out) = underlay(agents, &places)?;
         let options = Options {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, ports.kube)),
             nodes: places.iter().map(|at| NodeSpec::new(&at.node, at.ip).rack(format!("rack{}", at.rack))).collect(),
@@ -76,7 +92,11 @@ impl World {
                 custom: vec![CustomWorkload::new("apps.tkestack.io", "v1", "TApp", "tapps")],
                 ..ControllersConfig::default()
             },
-            kubelets: NodesConfig { heartbeat: Some(Duration::from_secs(1)), ..NodesConfig::default() },
+            kubelets: NodesConfig {
+                heartbeat: Some(Duration::from_secs(1)),
+                runtime: underlay.as_ref().map(Underlay::runtime),
+                ..NodesConfig::default()
+            },
             ..Options::default()
         };
         let cluster = SandboxCluster::start(options).await.context("the sandbox cannot start")?;
@@ -86,8 +106,11 @@ impl World {
         hands.apply("floatingip-config.yaml").await?;
         let ipam = start_ipam(&kubeconfig.file, ports).await.context("galaxy-ipam cannot start")?;
         ipam.ready(READY).await.map_err(|lacking| anyhow::anyhow!("galaxy-ipam is not ready: {lacking}"))?;
+        if let Some(underlay) = &underlay {
+            underlay.boot(cluster.api.address()).await?;
+        }
         cluster.set_extender(Some(ExtenderConfig::galaxy(format!("http://{}/v1", ipam.extender))));
-        Ok(Self { cluster, ipam, kubeconfig, places })
+        Ok(Self { cluster, ipam, kubeconfig, places, underlay, left_out })
     }
 
     /// A client of the Kubernetes API.
@@ -98,6 +121,16 @@ impl World {
     /// The nodes.
     pub fn places(&self) -> &[Place] {
         &self.places
+    }
+
+    /// The network of the nodes, if they are real.
+    pub fn underlay(&self) -> Option<&Underlay> {
+        self.underlay.as_ref()
+    }
+
+    /// What is made up, and why, in one sentence.
+    pub fn left_out(&self) -> Option<&str> {
+        self.left_out.as_deref()
     }
 
     /// The kubeconfig file.
@@ -135,6 +168,8 @@ impl World {
     /// # Errors
     /// galaxy-ipam had broken off before.
     pub async fn stop(mut self) -> anyhow::Result<()> {
+        // Agents first: they would complain of the API server.
+        self.underlay = None;
         let stopped = self.ipam.stop().await;
         self.cluster.stop().await;
         stopped
@@ -151,6 +186,31 @@ fn places() -> Vec<Place> {
         })
     };
     (1..=3).flat_map(in_rack).collect()
+}
+
+/// The address pools of `examples/floatingip-config.yaml`.
+fn pools() -> anyhow::Result<Vec<PoolConfig>> {
+    let objects = examples::objects("floatingip-config.yaml")?;
+    let document = objects.first().and_then(|map| map.data["data"]["floatingips"].as_str()).context("no pools")?;
+    Ok(parse_pools(document)?)
+}
+
+/// The network of the nodes, if it can be had, and what cannot.
+fn underlay(agents: Option<Agents>, places: &[Place]) -> anyhow::Result<(Option<Underlay>, Option<String>)> {
+    let Some(Agents { program, log_level }) = agents else { return Ok((None, None)) };
+    let nodes = places.iter().map(|place| (place.node.clone(), place.ip)).collect();
+    let plan = Plan { program, log_level, folder: new_folder(), nodes, pools: pools()? };
+    Ok(match Underlay::make(plan) {
+        Ok(underlay) => {
+            let lacks = places.iter().map(|place| place.node.as_str()).filter(|node| !underlay.has(node));
+            let lacks = lacks.collect::<Vec<_>>().join(" and ");
+            let why = format!("Left out: {lacks} and their pods are made up, for this kernel has no 802.1Q VLANs.");
+            (Some(underlay), (!lacks.is_empty()).then_some(why))
+        }
+        Err(error) => {
+            (None, Some(format!("Left out: nodes and pods are made up, and nothing answers pings: {error:#}.")))
+        }
+    })
 }
 
 /// galaxy-ipam as `galaxy-ipam --kubeconfig FILE` would run, in this process.
@@ -184,8 +244,7 @@ impl Kubeconfig {
         let kubeconfig = match wanted {
             Some(file) => Self { file, folder: None },
             None => {
-                let unique = uuid::Uuid::new_v4().simple().to_string();
-                let folder = std::env::temp_dir().join(format!("galaxy-sandbox-{}", &unique[..8]));
+                let folder = new_folder();
                 create_private(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
                 Self { file: folder.join("kubeconfig"), folder: Some(folder) }
             }
@@ -204,6 +263,12 @@ impl Drop for Kubeconfig {
     }
 }
 
+/// A folder that is not there yet.
+fn new_folder() -> PathBuf {
+    let unique = uuid::Uuid::new_v4().simple().to_string();
+    std::env::temp_dir().join(format!("galaxy-sandbox-{}", &unique[..8]))
+}
+
 /// Fails if the folder is there: somebody else may have made it.
 fn create_private(folder: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
@@ -214,16 +279,13 @@ fn create_private(folder: &Path) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use galaxy_api::config::parse_pools;
     use galaxy_core::Topology;
 
-    use super::{super::examples, *};
+    use super::*;
 
     #[test]
     fn every_node_is_in_a_configured_subnet() {
-        let map = examples::objects("floatingip-config.yaml").unwrap().remove(0);
-        let document = map.data["data"]["floatingips"].as_str().unwrap();
-        let (topology, warnings) = Topology::build(parse_pools(document).unwrap()).unwrap();
+        let (topology, warnings) = Topology::build(pools().unwrap()).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
         for place in places() {
             assert!(topology.class_of(place.ip).is_some(), "{place:?}");

@@ -42,6 +42,7 @@ pub(crate) fn quick() -> Options {
             start_delay: Duration::ZERO,
             stop_delay: Duration::ZERO,
             lifetime: Duration::from_millis(50),
+            runtime: None,
         },
         ..Options::default()
     }
