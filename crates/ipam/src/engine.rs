@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use galaxy_api::pod::PodView as WirePod;
 use galaxy_core::ledger::{Ledger, Notice, Outbox, Settings, Time, Uid, Write};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::clock::Clock;
 use crate::convert;
@@ -36,6 +36,7 @@ pub struct Engine {
     active: AtomicBool,
     /// How often this replica has begun to decide.
     term: AtomicU64,
+    begun: Notify,
     pub(crate) tenure: Arc<Tenure>,
     pub(crate) objects: Objects,
     pub(crate) metrics: Arc<Metrics>,
@@ -66,6 +67,7 @@ impl Engine {
             texts: Mutex::default(),
             active: AtomicBool::new(false),
             term: AtomicU64::new(0),
+            begun: Notify::new(),
             tenure: Arc::default(),
             objects: Objects::default(),
             metrics,
@@ -121,10 +123,16 @@ impl Engine {
     fn activate(&self, ledger: &mut Ledger, active: bool) {
         if active {
             self.term.fetch_add(1, Ordering::AcqRel);
+            self.begun.notify_one();
         }
         self.active.store(active, Ordering::Release);
         self.metrics.leader(active);
         ledger.set_active(self.clock.now(), active);
+    }
+
+    /// Returns when this replica has begun to decide since the last call. For one caller.
+    pub(crate) async fn begins(&self) {
+        self.begun.notified().await;
     }
 
     /// Grows with every settled address and every change of a pool.

@@ -44,7 +44,7 @@ use crate::writer::Writer;
 use crate::{access, cluster_client, crds};
 
 /// How long a stopping leader finishes what is under way before it lets another lead.
-const DRAIN: Duration = Duration::from_millis(400);
+const DRAIN: Duration = Duration::from_millis(250);
 /// How long it then waits for the lease to be given up.
 const RELEASE: Duration = Duration::from_secs(1);
 

@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use galaxy_ipam::{
     cli::{Options as IpamOptions, init_logging},
@@ -120,7 +120,12 @@ async fn run(args: Args) -> Result<()> {
                     _ = tokio::signal::ctrl_c() => return world.plane.stop(),
                 },
             );
-            result.with_context(|| format!("seed {seed}, fault {}", fault.name()))?;
+            if let Err(error) = result {
+                // What follows would be judged by what this one left behind.
+                println!("FAILED seed {seed}, fault {}: {error:#}", fault.name());
+                println!("{done} passed, 1 failed");
+                bail!("not everything held");
+            }
             done += 1;
             println!("  {done:4}  {:22} {:5.1} s", fault.name(), started.elapsed().as_secs_f64());
         }
@@ -129,7 +134,9 @@ async fn run(args: Args) -> Result<()> {
     println!("{done} faults in {:.0} s, and everything held", begun.elapsed().as_secs_f64());
     let World { plane, replicas, .. } = world;
     drop(replicas);
-    plane.stop()
+    plane.stop()?;
+    println!("{done} passed, 0 failed");
+    Ok(())
 }
 
 impl World {

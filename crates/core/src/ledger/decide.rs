@@ -169,6 +169,11 @@ impl Ledger {
     }
 
     pub(super) fn no_address(&self, pod: &Pod) -> Refusal {
+        if let Some(list) = self.list_outside_pools(pod) {
+            let what = format!("request_ip_range {list} is in no configured pool");
+            let detail = format!("{what}; ask for other addresses or add them to the configuration");
+            return refusal(Reason::NoAddress, format!("{NO_FIP_LEFT} {what}"), detail);
+        }
         let ranges = pod.view.ranges.as_ref().is_ok_and(|lists| !lists.is_empty());
         let what = if ranges { "its request_ip_range on this node's subnets" } else { "this node's subnets" };
         refusal(

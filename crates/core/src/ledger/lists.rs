@@ -104,6 +104,9 @@ const NAMED: u8 = 1;
 const FREE: u8 = 2;
 const COOLING: u8 = 3;
 
+/// How many ranges of a list a message names.
+const RANGES_TOLD: usize = 3;
+
 impl Ledger {
     /// Of the classes that can serve every list, those that keep the most of what the pod already has.
     pub(super) fn evaluate_lists(
@@ -133,11 +136,26 @@ impl Ledger {
         self.match_class(&self.candidates(pod, self.space.pools_of(class), promises), class)
     }
 
-    fn candidates(&self, pod: &Pod, pools: &[PoolId], promises: &Promises) -> Candidates {
-        let lists = pod.clipped.get_or_init(|| {
+    fn clipped<'a>(&self, pod: &'a Pod) -> &'a Arc<[Clipped]> {
+        pod.clipped.get_or_init(|| {
             let lists = pod.view.ranges.iter().flatten();
             lists.map(|ranges| Clipped::new(&self.space.topology, ranges)).collect()
-        });
+        })
+    }
+
+    /// The first list that names no address of any pool, as a person wrote it: waiting would not help such a pod.
+    pub(super) fn list_outside_pools(&self, pod: &Pod) -> Option<String> {
+        let at = self.clipped(pod).iter().position(|list| list.by_pool.is_empty())?;
+        let ranges = pod.view.ranges.as_ref().ok()?.get(at)?;
+        let mut text = ranges.iter().take(RANGES_TOLD).map(IpRange::to_string).collect::<Vec<_>>().join(", ");
+        if ranges.len() > RANGES_TOLD {
+            text += &format!(" and {} more", ranges.len() - RANGES_TOLD);
+        }
+        Some(text)
+    }
+
+    fn candidates(&self, pod: &Pod, pools: &[PoolId], promises: &Promises) -> Candidates {
+        let lists = self.clipped(pod);
         let addr = |slot: &u32| self.table.at(*slot).addr;
         // More than one for each list are never needed.
         let limit = lists.len();

@@ -264,7 +264,7 @@ pub struct Outbox {
 }
 
 /// Something the caches say is gone, to be proved by a quorum read before anything is freed (rule 9).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Doubt {
     /// Is this pod (by uid) gone or finished? Answer with `pod_gone` or `pod_observed`.
     Pod(PodRef),

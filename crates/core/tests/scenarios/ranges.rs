@@ -122,6 +122,24 @@ fn a_malformed_annotation_is_refused_with_its_text_and_does_not_wait() {
 }
 
 #[test]
+fn a_list_outside_all_pools_is_named() {
+    let mut w = World::with(Settings::default(), flat("10.0.0.2~10.0.0.9"));
+    let nowhere: &[&str] = &["10.9.0.1~10.9.0.4", "10.9.1.0", "10.9.2.0", "10.9.3.0", "10.9.4.0"];
+    let p = w.pod(&PodSpec::bare("p").lists(&[&["10.0.0.2~10.0.0.9"], nowhere]));
+    let refusal = w.schedule(&p).unwrap_err();
+    assert_eq!(refusal.reason, Reason::NoAddress);
+    assert_eq!(
+        refusal.text,
+        "FloatingIPPlugin:NoFIPLeft request_ip_range 10.9.0.1~10.9.0.4, 10.9.1.0, 10.9.2.0 and 2 more is in no configured pool"
+    );
+    assert!(
+        refusal.detail.ends_with("; ask for other addresses or add them to the configuration"),
+        "{}",
+        refusal.detail
+    );
+}
+
+#[test]
 fn hostile_ranges_are_clipped_before_they_cost_anything() {
     let mut w = World::new();
     let all: &[&str] = &["0.0.0.0~255.255.255.255", "::~ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"];

@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use hyper::Method;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
+use kube::api::DeleteParams;
 use serde_json::json;
 
 use crate::site::{PATIENCE, Site, eventually};
@@ -30,15 +32,29 @@ async fn a_restart_knows_everything_from_the_objects() {
 }
 
 #[tokio::test]
-async fn a_pod_that_went_while_nobody_looked_is_found_by_the_sweep() {
+async fn what_went_while_nobody_looked_is_found_at_the_start() {
     let mut site = Site::new().await;
     let pod = site.pod("web", json!({}), None).await;
     site.place(&pod, "n1").await;
+    let labels = json!({"app": "db"});
+    let template = json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
+    let spec = json!({"serviceName": "db", "replicas": 1, "selector": {"matchLabels": labels}, "template": template});
+    let set: StatefulSet = site.create(json!({"metadata": {"name": "db"}, "spec": spec})).await;
+    let owner = json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": set.metadata.uid, "controller": true,
+    });
+    let immutable = json!({"k8s.v1.cni.galaxy.io/release-policy": "immutable"});
+    let member = site.pod("db-0", immutable, Some(owner)).await;
+    site.place(&member, "n1").await;
     site.service.stop().await.unwrap();
-    site.delete_pod(&pod).await;
+    for pod in [&pod, &member] {
+        site.delete_pod(pod).await;
+    }
+    let sets: Api<StatefulSet> = Api::default_namespaced(site.client.clone());
+    sets.delete("db", &DeleteParams::default()).await.unwrap();
     let site = Site::serve(site.kubernetes, &[], None).await;
     site.service.ready(PATIENCE).await.unwrap();
-    site.service.sweep().await;
+    // One sweep does it, the one it begins with: that the pod is gone lets it ask for the StatefulSet.
     eventually(vec![], async || site.states().await).await;
     let mark = site.kubernetes.calls().mark();
     site.service.sweep().await;

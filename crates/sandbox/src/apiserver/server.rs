@@ -132,7 +132,8 @@ impl Server {
         self.api.store().release(resource);
     }
 
-    /// Forgets the history, as etcd's compaction does: watches from older revisions get 410 Gone, and so do old continue tokens.
+    /// Forgets the history, as etcd's compaction does after one more write: watches from all revisions so far get 410 Gone, and so
+    /// do old continue tokens.
     pub fn compact(&self) {
         self.api.store().compact();
     }

@@ -247,6 +247,8 @@ impl Store {
 
     /// Forgets the log of every collection, as etcd's compaction does: watches from older revisions end with 410.
     pub(super) fn compact(&mut self) {
+        // Who resumes from the newest revision shall list again like all others, whatever was written last.
+        self.revision += 1;
         let revision = self.revision;
         for collection in self.collections.values_mut() {
             if collection.held.is_none() {
