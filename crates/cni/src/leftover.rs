@@ -85,7 +85,7 @@ impl Node {
                 let run_dir = RunDir::open(folder.to_str())?;
                 let identity = &record.identity;
                 let _attachment = run_dir.lock(&format!("attachment-{}", identity.stripe()))?;
-                remove(self, identity, "", Some(record))?;
+                remove(self, identity, "", (&run_dir, Some(record)), &[])?;
                 run_dir.remove(identity)
             }
             What::Device(link) => {

@@ -5,15 +5,23 @@ use std::{io, net::IpAddr};
 use super::pod::table;
 use crate::{
     ident::Identity,
-    netlink::{Link, LinkKind, Net, Netns, Rule, gone_is_fine},
+    netlink::{Link, LinkKind, Net, Netns, Route, gone_is_fine},
     node::Node,
     spec::Error,
-    state::Record,
+    state::{Record, RunDir},
 };
 
-/// Removes devices, routes, rules and proxy entries. All steps are tried; whatever is gone already is no error.
-pub(crate) fn remove(node: &Node, identity: &Identity, netns: &str, record: Option<&Record>) -> Result<(), Error> {
+/// Removes devices, routes, rules and proxy entries. All steps are tried; whatever is gone already is no error. `addresses` are
+/// those that the attachment has by the call's own word, should the record be lost.
+pub(crate) fn remove(
+    node: &Node,
+    identity: &Identity,
+    netns: &str,
+    (run_dir, record): (&RunDir, Option<&Record>),
+    addresses: &[IpAddr],
+) -> Result<(), Error> {
     let mut errors = Vec::new();
+    let addresses = record.map_or(addresses, |record| &record.addresses);
     let mut host = node.net()?;
     let ours = match ours(&mut host, identity, record) {
         Ok(links) => links,
@@ -22,24 +30,25 @@ pub(crate) fn remove(node: &Node, identity: &Identity, netns: &str, record: Opti
             Vec::new()
         }
     };
-    let silent = clear_pod(node, identity, netns, &ours, record).map_err(|error| errors.push(error));
+    let silent = clear_pod(node, identity, netns, &ours, addresses).map_err(|error| errors.push(error));
     errors.extend(if node.deferred {
-        condemn_links(&mut host, &ours, record, silent == Ok(true)).err()
+        condemn_links(&mut host, &ours, silent == Ok(true)).err()
     } else {
-        remove_links(&mut host, &ours, record).err()
+        remove_links(&mut host, &ours).err()
     });
+    errors.extend(clear_lost_proxies(&mut host, run_dir, addresses).err());
     Error::join(errors)
 }
 
 /// Removes devices of the host whose pod is not known, now or with others as the node says.
 pub(crate) fn remove_strays(node: &Node, host: &mut Net, links: &[Link]) -> Result<(), Error> {
-    if node.deferred { condemn_links(host, links, None, false) } else { remove_links(host, links, None) }
+    if node.deferred { condemn_links(host, links, false) } else { remove_links(host, links) }
 }
 
 /// Takes from devices of the host all that makes them be heard, and leaves them to be deleted with others.
-fn condemn_links(host: &mut Net, links: &[Link], record: Option<&Record>, silent: bool) -> Result<(), Error> {
+fn condemn_links(host: &mut Net, links: &[Link], silent: bool) -> Result<(), Error> {
     let mut errors = Vec::new();
-    errors.extend(clear_proxies(host, links, record).err());
+    errors.extend(clear_proxies(host, links).err());
     errors.extend(silence(host, links, silent).err().map(|error| {
         let names = links.iter().map(|link| link.name.as_str()).collect::<Vec<_>>().join(", ");
         Error::network(format!("cannot silence devices {names}"), &error)
@@ -64,9 +73,9 @@ fn silence(host: &mut Net, links: &[Link], silent: bool) -> io::Result<()> {
 }
 
 /// Removes devices of the host together with what it does for the addresses behind them.
-pub(crate) fn remove_links(host: &mut Net, links: &[Link], record: Option<&Record>) -> Result<(), Error> {
+pub(crate) fn remove_links(host: &mut Net, links: &[Link]) -> Result<(), Error> {
     let mut errors = Vec::new();
-    errors.extend(clear_proxies(host, links, record).err());
+    errors.extend(clear_proxies(host, links).err());
     let indexes: Vec<u32> = links.iter().map(|link| link.index).collect();
     errors.extend(host.delete(&indexes).err().map(|error| {
         let names = links.iter().map(|link| link.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -97,7 +106,7 @@ fn clear_pod(
     identity: &Identity,
     netns: &str,
     ours: &[Link],
-    record: Option<&Record>,
+    addresses: &[IpAddr],
 ) -> Result<bool, Error> {
     // A namespace that is gone took everything with it.
     let Ok(ns) = Netns::open(netns) else { return Ok(false) };
@@ -115,8 +124,7 @@ fn clear_pod(
     let tables: Vec<u32> = children.iter().chain(&peers).copied().map(table).collect();
     let mut rules = pod.rules().map_err(fail)?;
     // The devices may be gone already, after a call that failed or with the host's ends.
-    let remembered = |rule: &Rule| record.is_some_and(|record| record.addresses.contains(&rule.from));
-    rules.retain(|rule| tables.contains(&rule.table) || remembered(rule));
+    rules.retain(|rule| tables.contains(&rule.table) || addresses.contains(&rule.from));
     for rule in &rules {
         pod.delete_rule(rule).map_err(fail)?;
     }
@@ -132,22 +140,43 @@ fn clear_pod(
     Ok(true)
 }
 
-/// Ends the host's answers for the addresses, before the routes to them vanish with the devices.
-fn clear_proxies(host: &mut Net, ours: &[Link], record: Option<&Record>) -> Result<(), Error> {
+/// Ends the host's answers for the addresses behind the devices, before the routes that tell which they are vanish.
+fn clear_proxies(host: &mut Net, ours: &[Link]) -> Result<(), Error> {
     let fail = |error| Error::network("cannot clear proxy entries", &error);
     let proxies = host.proxies().map_err(fail)?;
-    if proxies.is_empty() {
+    if ours.is_empty() || proxies.is_empty() {
         return Ok(());
     }
     let routes = host.routes().map_err(fail)?;
-    let to_us = |ip: IpAddr| routes.iter().find(|route| route.dst == ip.into()).map(|route| route.index);
     let is_ours = |index: u32| ours.iter().any(|link| link.index == index);
     for (device, ip) in proxies {
-        // An address of the record may by now be another pod's: its route says so.
-        let remembered = record.is_some_and(|record| record.addresses.contains(&ip));
-        if is_ours(device) || to_us(ip).map_or(remembered, is_ours) {
+        if is_ours(device) || routed_to(&routes, ip).is_some_and(is_ours) {
             host.delete_proxy(device, ip).map_err(fail)?;
         }
     }
     Ok(())
+}
+
+/// Ends the host's answers for addresses whose devices went before, with their routes, as with the pod's namespace.
+fn clear_lost_proxies(host: &mut Net, run_dir: &RunDir, addresses: &[IpAddr]) -> Result<(), Error> {
+    let fail = |error| Error::network("cannot clear proxy entries", &error);
+    let mut lost = host.proxies().map_err(fail)?;
+    lost.retain(|(_, ip)| addresses.contains(ip));
+    if lost.is_empty() {
+        return Ok(());
+    }
+    // Another pod may have the address by now, or get it this moment: its route comes before its proxy entry.
+    let _making = run_dir.lock("devices")?;
+    let routes = host.routes().map_err(fail)?;
+    for (device, ip) in lost {
+        if routed_to(&routes, ip).is_none() {
+            host.delete_proxy(device, ip).map_err(fail)?;
+        }
+    }
+    Ok(())
+}
+
+/// The device that leads to just this address.
+fn routed_to(routes: &[Route], ip: IpAddr) -> Option<u32> {
+    routes.iter().find(|route| route.dst == ip.into()).map(|route| route.index)
 }

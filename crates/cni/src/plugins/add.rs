@@ -73,7 +73,7 @@ impl Call<'_> {
             }
         };
         if stale {
-            crate::attach::remove(self.node, &now.identity, &self.request.netns, before)?;
+            crate::attach::remove(self.node, &now.identity, &self.request.netns, (run_dir, before), &now.addresses)?;
         }
         run_dir.save(now)
     }

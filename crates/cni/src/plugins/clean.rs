@@ -1,9 +1,12 @@
 //! DEL and GC.
 
+use std::net::IpAddr;
+
 use super::Call;
 use crate::{
     attach::{remove, remove_links},
     ident::Identity,
+    ipam::{Delegate, from_args},
     spec::{Command, Error, Version},
     state::{Record, RunDir},
 };
@@ -13,13 +16,28 @@ impl Call<'_> {
     pub(super) fn del(&self) -> Result<(), Error> {
         let run_dir = self.config.run_dir()?;
         let identity = self.identity();
-        self.forget(&run_dir, &identity, &self.request.netns, true)
+        self.forget(&run_dir, &identity, &self.request.netns, &self.named(), self.delegate())
     }
 
-    fn forget(&self, run_dir: &RunDir, identity: &Identity, netns: &str, release: bool) -> Result<(), Error> {
+    /// The attachment's addresses as the call itself names them.
+    fn named(&self) -> Vec<IpAddr> {
+        if let Ok(Some(given)) = from_args(self.request) {
+            return given.wanted.iter().map(|one| one.net.addr()).collect();
+        }
+        self.conf.prev_result.iter().flat_map(|result| &result.ips).map(|ip| ip.address.addr()).collect()
+    }
+
+    fn forget(
+        &self,
+        run_dir: &RunDir,
+        identity: &Identity,
+        netns: &str,
+        named: &[IpAddr],
+        release: Option<Delegate<'_>>,
+    ) -> Result<(), Error> {
         let _attachment = run_dir.lock(&format!("attachment-{}", identity.stripe()))?;
-        remove(self.node, identity, netns, run_dir.load(identity).as_ref())?;
-        if let Some(delegate) = self.delegate().filter(|_| release) {
+        remove(self.node, identity, netns, (run_dir, run_dir.load(identity).as_ref()), named)?;
+        if let Some(delegate) = release {
             delegate.call(Command::Del)?;
         }
         run_dir.remove(identity)
@@ -46,7 +64,7 @@ impl Call<'_> {
         for record in run_dir.records()?.into_iter().filter(of_network) {
             if !valid.contains(&record.identity) {
                 // The IPAM plugin collects its own below.
-                errors.extend(self.forget(&run_dir, &record.identity, "", false).err());
+                errors.extend(self.forget(&run_dir, &record.identity, "", &[], None).err());
             }
         }
         errors.extend(self.collect_unrecorded(&valid).err());
@@ -64,6 +82,6 @@ impl Call<'_> {
         links.retain(|link| {
             network.shares_network(&link.alias) && !valid.iter().any(|identity| identity.owns(&link.alias))
         });
-        if links.is_empty() { Ok(()) } else { remove_links(&mut net, &links, None) }
+        if links.is_empty() { Ok(()) } else { remove_links(&mut net, &links) }
     }
 }
