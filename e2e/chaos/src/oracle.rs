@@ -8,12 +8,19 @@ use std::{
 use anyhow::{Context, Result, bail};
 use galaxy_api::{FloatingIP, annotation::PodArgs, floatingip::State, names::ARGS_ANNOTATION};
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, Client, ResourceExt, api::ListParams};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
+};
+use serde_json::json;
 
 use crate::load::{App, Kind, NAMESPACE};
 
 /// How long the world may take to become as it shall be: more than the time between two sweeps.
 pub(crate) const SETTLED: Duration = Duration::from_secs(100);
+
+/// How long kwok has for what it does with a pod.
+const NUDGE: Duration = Duration::from_secs(10);
 
 /// The pods and their addresses at one moment.
 struct Seen {
@@ -65,8 +72,30 @@ pub(crate) async fn settled(client: &Client, apps: &[App]) -> Result<Duration> {
         if begun.elapsed() > SETTLED {
             bail!("after {SETTLED:?} it is still so:\n    {wrong}");
         }
+        if begun.elapsed() > NUDGE {
+            // That it does not work is told by what is wrong.
+            let _ = nudge(client).await;
+        }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// kwok gives up on a pod when a call of its own fails, which a kubelet does not: it tries the end of a pod again, and the start.
+async fn nudge(client: &Client) -> Result<()> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
+    let over = jiff::Timestamp::now() - NUDGE;
+    for pod in api.list(&ListParams::default()).await?.items.iter().filter(|pod| is_bound(pod)) {
+        let (name, phase) = (pod.name_any(), pod.status.as_ref().and_then(|status| status.phase.as_deref()));
+        if let Some(deletion) = &pod.metadata.deletion_timestamp {
+            if deletion.0 < over {
+                api.delete(&name, &DeleteParams::default().grace_period(0)).await?;
+            }
+        } else if phase.is_none_or(|phase| phase == "Pending") {
+            let touch = json!({"metadata": {"annotations": {"chaos.test/nudged": over.to_string()}}});
+            api.patch(&name, &PatchParams::default(), &Patch::Merge(touch)).await?;
+        }
+    }
+    Ok(())
 }
 
 /// All that is not as it shall be in the end.

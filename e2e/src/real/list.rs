@@ -12,6 +12,7 @@ macro_rules! plane_scenarios {
             galaxy_ipam_uses_exactly_its_rights
             tokens_and_roles_decide
             the_scheduler_calls_over_tls
+            the_shipped_manifests_are_valid
         } }
         $each! { controllers = $crate::real::scenarios::controllers, "real/scenarios/controllers.rs" {
             a_job_gives_its_addresses_back

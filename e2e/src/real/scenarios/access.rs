@@ -256,3 +256,15 @@ async fn over_tls(lab: Lab, folder: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+/// Every shipped manifest, by the API server's strict word: no unknown member, nothing it would refuse.
+pub async fn the_shipped_manifests_are_valid(lab: Lab) -> Result<()> {
+    let c = lab.cluster(Setup::one_rack(1, 2)).await?;
+    let deploy = root().join("deploy");
+    for file in ["crds", "rbac.yaml", "users.yaml", "custom-workload.yaml", "galaxy-ipam.yaml", "agent.yaml"] {
+        let path = deploy.join(file).display().to_string();
+        let told = kubectl(&c, &["apply", "--dry-run=server", "--validate=strict", "-f", &path]).await?;
+        ensure!(!told.contains("Warning") && told.contains("(server dry run)"), "{file}: {told}");
+    }
+    c.settled().await
+}
