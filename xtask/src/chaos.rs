@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::{program, root};
+use crate::{Profile, program, root};
 
 #[derive(Args)]
 pub(crate) struct Chaos {
@@ -32,7 +32,7 @@ pub(crate) struct Chaos {
 /// Runs it.
 pub(crate) fn run(chaos: Chaos) -> Result<ExitCode> {
     galaxy_plane::build(&chaos.kubernetes)?;
-    let program = program("galaxy-chaos")?;
+    let program = program("galaxy-chaos", Profile::Debug)?;
     let seeds = if chaos.short { 1 } else { chaos.seeds };
     let arguments = [
         format!("--seeds={seeds}"),

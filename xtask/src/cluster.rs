@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use galaxy_plane::{Ipam, IpamOptions, Options, Plane, Rack, Scheduler};
 use serde_json::{Value, json};
 
-use crate::program;
+use crate::{Profile, program};
 
 /// Nodes in one rack at most.
 const RACK: usize = 200;
@@ -55,7 +55,7 @@ pub(crate) fn run(task: Task) -> Result<()> {
         }
         Task::Up(up) => {
             galaxy_plane::build(&up.kubernetes)?;
-            let ipam = program("galaxy-ipam")?;
+            let ipam = program("galaxy-ipam", Profile::Debug)?;
             tokio::runtime::Runtime::new()?.block_on(up_until_ctrl_c(up, IpamOptions::new(&ipam)))
         }
     }

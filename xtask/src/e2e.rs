@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::{libtest::Counts, program, root};
+use crate::{Profile, libtest::Counts, program, root};
 
 /// Planes at a time: most of its life a scenario waits.
 const PLANES: usize = 3;
@@ -41,7 +41,7 @@ pub(crate) fn run(e2e: E2e) -> Result<ExitCode> {
     for run in &runs {
         galaxy_plane::build(&run.version)?;
     }
-    let program = program("galaxy-e2e")?;
+    let program = program("galaxy-e2e", Profile::Debug)?;
     let kept = kept();
     // Of an earlier run.
     let _ = fs::remove_dir_all(&kept);

@@ -1,6 +1,7 @@
 //! Developer commands: `cargo xtask test`, `cargo xtask gen`, `cargo xtask bench`, `cargo xtask cluster`,
 //! `cargo xtask e2e`, `cargo xtask chaos`.
 
+mod bench_cluster;
 mod bench_cni;
 mod chaos;
 mod cluster;
@@ -41,8 +42,15 @@ enum Task {
     },
     /// Run the benchmarks: decisions of the ledger and its memory, calls of the scheduler. Without a filter also a table with targets.
     Bench {
-        /// Only benchmarks whose name has this in it; `cni`: the CNI plugins against Debian's, which needs root.
+        /// Only benchmarks whose name has this in it; `cluster`: galaxy-ipam on a real control plane, against the limit of its API
+        /// server; `cni`: the CNI plugins against Debian's, which needs root.
         filter: Option<String>,
+        /// With `cluster`: only this row; may be repeated. A wrong one is answered with the names of all.
+        #[arg(long)]
+        only: Vec<String>,
+        /// With `cluster`: a small scale, to try whether it works.
+        #[arg(long)]
+        short: bool,
     },
     /// The agent's container image, as an OCI archive.
     Image(image::Image),
@@ -70,11 +78,15 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test => test::run(),
         Task::Gen { check: false } => generate::write().map(|()| ExitCode::SUCCESS),
         Task::Gen { check: true } => generate::check().map(|()| ExitCode::SUCCESS),
-        Task::Bench { filter } if filter.as_deref() == Some("cni") => {
+        Task::Bench { filter, only, short } if filter.as_deref() == Some("cluster") => bench_cluster::run(&only, short),
+        Task::Bench { only, short, .. } if short || !only.is_empty() => {
+            bail!("--only and --short belong to `cargo xtask bench cluster`")
+        }
+        Task::Bench { filter, .. } if filter.as_deref() == Some("cni") => {
             let met = bench_cni::run()?;
             Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        Task::Bench { filter } => {
+        Task::Bench { filter, .. } => {
             let mut bench = cargo(&["bench", "--locked"]);
             for (package, program) in BENCHES {
                 bench.args(["--package", package, "--bench", program]);
@@ -102,9 +114,17 @@ fn cargo(args: &[&str]) -> Command {
     command
 }
 
+/// How a program is built.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Profile {
+    Debug,
+    Release,
+}
+
 /// Builds the program of a package that is called like it and returns its path.
-fn program(name: &str) -> Result<PathBuf> {
+fn program(name: &str, profile: Profile) -> Result<PathBuf> {
     let mut build = cargo(&["build", "--quiet", "--package", name, "--bin", name, "--message-format=json"]);
+    build.args((profile == Profile::Release).then_some("--release"));
     let output = build.stderr(std::process::Stdio::inherit()).output().context("cannot start cargo build")?;
     if !output.status.success() {
         bail!("{name} does not build ({})", output.status);
