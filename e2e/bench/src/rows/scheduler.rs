@@ -128,10 +128,12 @@ impl Mode {
         etcd.put(objects).await?;
         let mut bound = BTreeSet::new();
         while bound.len() < count {
-            let event = tokio::time::timeout(LIMIT, events.try_next()).await.context("pods are not bound")??;
-            match event.context("the watch ended")? {
-                WatchEvent::Added(pod) | WatchEvent::Modified(pod) => drop(bound.insert(pod.name_any())),
-                _ => {}
+            ensure!(begun.elapsed() < LIMIT, "{} of {count} pods are bound", bound.len());
+            match tokio::time::timeout(LIMIT, events.try_next()).await.context("pods are not bound")?? {
+                Some(WatchEvent::Added(pod) | WatchEvent::Modified(pod)) => drop(bound.insert(pod.name_any())),
+                Some(_) => {}
+                // A new one begins with what is there.
+                None => events = api.watch_metadata(&params, "0").await?.boxed(),
             }
         }
         Ok(begun.elapsed())
