@@ -11,6 +11,10 @@ use crate::cli::Options;
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(2);
 
+/// How long a connection may be silent in the middle of a call: who is cut off without a word must not wait for ever. The API server
+/// ends watches before that.
+const SILENCE: Duration = Duration::from_secs(30);
+
 /// A client for `--master` and `--kubeconfig`, else for the cluster this pod runs in.
 ///
 /// # Errors
@@ -33,6 +37,7 @@ pub(crate) async fn connect(options: &Options) -> anyhow::Result<Client> {
         config.cluster_url = url;
     }
     config.connect_timeout = Some(CONNECT);
+    config.read_timeout = Some(SILENCE);
     // What is tried again, and when, is decided by who made the call.
     config.default_retry = false;
     Client::try_from(config).context("the API server's client")
