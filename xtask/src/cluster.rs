@@ -1,5 +1,7 @@
 //! `cargo xtask cluster`: builds the programs of a real control plane, and runs one for a person.
 
+mod real_nodes;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -24,6 +26,9 @@ pub(crate) enum Task {
         /// Every pinned version.
         #[arg(long, conflicts_with = "kubernetes")]
         all: bool,
+        /// Also what real nodes run: kubelet, containerd, runc. Needs apt (Debian 12).
+        #[arg(long)]
+        nodes: bool,
     },
     /// Run a cluster with galaxy-ipam until Ctrl-C.
     Up(Up),
@@ -34,35 +39,60 @@ pub(crate) struct Up {
     /// Minor version of Kubernetes.
     #[arg(long, default_value = galaxy_plane::NEWEST)]
     kubernetes: String,
-    /// Number of nodes, in racks of up to 200.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=5_000))]
-    nodes: u16,
+    /// Number of made-up nodes, in racks of up to 200; or `real`: two with kubelet, containerd and the agent, which needs root.
+    #[arg(long, default_value = "10", value_parser = parse_nodes)]
+    nodes: Nodes,
     /// Whether the scheduler sends galaxy-ipam nodes by name only (nodeCacheCapable).
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     names_only: bool,
 }
 
+/// What nodes a cluster has.
+#[derive(Clone, Copy)]
+enum Nodes {
+    /// So many, played by kwok.
+    Played(u16),
+    /// Two, with containers.
+    Real,
+}
+
+fn parse_nodes(text: &str) -> Result<Nodes, String> {
+    let number = text.parse().ok().filter(|number| (1..=5_000).contains(number)).map(Nodes::Played);
+    number
+        .or((text == "real").then_some(Nodes::Real))
+        .ok_or_else(|| "neither a number from 1 to 5000 nor `real`".to_owned())
+}
+
 /// Runs a subcommand.
 pub(crate) fn run(task: Task) -> Result<()> {
     match task {
-        Task::Build { kubernetes, all } => {
+        Task::Build { kubernetes, all, nodes } => {
             let versions = if all { galaxy_plane::versions() } else { kubernetes };
             for version in versions {
                 galaxy_plane::build(&version)?;
                 println!("Kubernetes {version} is built");
             }
+            if nodes {
+                galaxy_plane::build_nodes()?;
+                println!("the programs of nodes are built");
+            }
             Ok(())
         }
         Task::Up(up) => {
             galaxy_plane::build(&up.kubernetes)?;
-            let ipam = program("galaxy-ipam", Profile::Debug)?;
-            tokio::runtime::Runtime::new()?.block_on(up_until_ctrl_c(up, IpamOptions::new(&ipam)))
+            match up.nodes {
+                Nodes::Real => real_nodes::run(&up.kubernetes),
+                Nodes::Played(nodes) => {
+                    let ipam = program("galaxy-ipam", Profile::Debug)?;
+                    tokio::runtime::Runtime::new()?.block_on(up_until_ctrl_c(up, nodes, IpamOptions::new(&ipam)))
+                }
+            }
         }
     }
 }
 
-async fn up_until_ctrl_c(up: Up, ipam: IpamOptions) -> Result<()> {
-    let racks = racks(up.nodes.into())?;
+async fn up_until_ctrl_c(up: Up, nodes: u16, ipam: IpamOptions) -> Result<()> {
+    let racks = racks(nodes.into())?;
     let options = Options {
         version: up.kubernetes,
         racks: racks.clone(),
@@ -71,7 +101,7 @@ async fn up_until_ctrl_c(up: Up, ipam: IpamOptions) -> Result<()> {
         eviction_after: Duration::from_secs(300),
         ..Options::default()
     };
-    println!("starting Kubernetes {} with {} nodes", options.version, up.nodes);
+    println!("starting Kubernetes {} with {nodes} nodes", options.version);
     let ctrl_c = async {
         tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")?;
         galaxy_plane::forget();

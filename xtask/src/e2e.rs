@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::{Profile, libtest::Counts, program, root};
+use crate::{Profile, cargo, libtest::Counts, program, root};
 
 /// Planes at a time: most of its life a scenario waits.
 const PLANES: usize = 3;
@@ -25,6 +25,12 @@ pub(crate) struct E2e {
     /// The scheduler sends whole nodes, not their names. Without: names on the newest version, whole nodes on the others.
     #[arg(long)]
     whole_nodes: bool,
+    /// The scenarios on real nodes instead: kubelets, containerd, the agent. Needs root.
+    #[arg(long, conflicts_with_all = ["kubernetes", "whole_nodes"])]
+    real_nodes: bool,
+    /// With --real-nodes: full numbers, which takes half an hour.
+    #[arg(long, requires = "real_nodes")]
+    long: bool,
     /// Only scenarios whose name contains one of these.
     filters: Vec<String>,
 }
@@ -37,6 +43,9 @@ struct Run {
 
 /// Runs them.
 pub(crate) fn run(e2e: E2e) -> Result<ExitCode> {
+    if e2e.real_nodes {
+        return real_nodes(&e2e);
+    }
     let runs = e2e.runs();
     for run in &runs {
         galaxy_plane::build(&run.version)?;
@@ -67,6 +76,26 @@ pub(crate) fn run(e2e: E2e) -> Result<ExitCode> {
         println!("what is kept of the scenarios that failed: {}", kept.display());
     }
     ensure!(counts.passed + counts.failed > 0, "no scenario has a name like {:?}", e2e.filters);
+    println!("{counts}");
+    Ok(if counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs the scenarios on real nodes.
+fn real_nodes(e2e: &E2e) -> Result<ExitCode> {
+    galaxy_plane::build(galaxy_plane::NEWEST)?;
+    galaxy_plane::build_nodes()?;
+    let mut test = cargo(&["test", "--quiet", "--package", "galaxy-nodes", "--test", "nodes", "--"]);
+    test.args(&e2e.filters).env("GALAXY_NODES", if e2e.long { "long" } else { "all" });
+    let mut test = test.stdout(Stdio::piped()).spawn().context("cannot start cargo test")?;
+    let mut counts = Counts::default();
+    for line in BufReader::new(test.stdout.take().context("no output")?).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line);
+        counts.add_line(&line);
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
+    let success = test.wait().context("cannot wait for cargo test")?.success();
+    // A program that did not compile or died has no summary.
+    counts.failed += u64::from(!success && counts.failed == 0);
     println!("{counts}");
     Ok(if counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -38,6 +38,11 @@ impl Plane {
         self.dir().join("admin.kubeconfig")
     }
 
+    /// Path of the certificate of the authority by which real nodes' kubelets know the API server.
+    pub fn kubelet_clients(&self) -> PathBuf {
+        self.dir().join(files::KUBELET_CLIENTS)
+    }
+
     /// Base URL of a component's own port: plain HTTP of etcd and kwok, else HTTPS with a certificate of its own making.
     pub fn url(&self, component: Component) -> String {
         let scheme = if matches!(component, Component::Etcd | Component::Kwok) { "http" } else { "https" };
@@ -74,7 +79,7 @@ impl Plane {
             .await
             .with_context(|| format!("no token for service account {namespace}/{service_account}"))?;
         let token = answer.status.and_then(|status| status.token).context("an answer without a token")?;
-        let kubeconfig = files::kubeconfig(self.dir(), self.ports.api_server, &token)?;
+        let kubeconfig = files::kubeconfig(self.dir(), self.options.api_server(&self.ports), &token)?;
         let path = self.dir().join(format!("{namespace}-{service_account}.kubeconfig"));
         std::fs::write(&path, serde_json::to_string_pretty(&kubeconfig)?)
             .with_context(|| format!("cannot write {}", path.display()))?;

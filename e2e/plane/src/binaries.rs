@@ -25,6 +25,15 @@ pub fn versions() -> Vec<String> {
     found
 }
 
+/// Which container runtime real nodes have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    /// containerd 2, built from its Go module.
+    Containerd2,
+    /// The containerd of Debian 12, version 1.6.
+    Debian,
+}
+
 /// Built programs of one Kubernetes version.
 #[derive(Clone, Debug)]
 pub struct Binaries {
@@ -50,6 +59,67 @@ impl Binaries {
         Ok(Self { version: version.to_owned(), folders })
     }
 
+    /// What real nodes with this container runtime run: kubelet of the newest version, `containerd`, `containerd-shim-runc-v2`, `ctr`,
+    /// `runc` and the CNI plugin `loopback`.
+    ///
+    /// # Errors
+    /// They must be built first; the error says how.
+    pub fn of_nodes(runtime: Runtime) -> Result<Self> {
+        let missing = |what: &Path| {
+            format!(
+                "the programs of nodes are not built ({} is missing or old): run `cargo xtask cluster build --nodes`",
+                what.display()
+            )
+        };
+        let [kubelet, containerd] = node_modules()?;
+        let debian = debian();
+        for module in [&kubelet, &containerd] {
+            ensure!(module.fresh(), missing(&module.output()));
+        }
+        for program in ["usr/sbin/runc", "usr/bin/containerd", "usr/lib/cni/loopback"] {
+            ensure!(debian.join(program).is_file(), missing(&debian.join(program)));
+        }
+        let mut folders = Vec::new();
+        for module in modules(version)? {
+            ensure!(
+                module.fresh(),
+                "the control plane of Kubernetes {version} is not built ({} is missing or old): run `cargo xtask cluster build --kubernetes {version}`",
+                module.output().display()
+            );
+            folders.push(module.output());
+        }
+        Ok(Self { version: version.to_owned(), folders })
+    }
+
+    /// What real nodes with this container runtime run: kubelet of the newest version, `containerd`, `containerd-shim-runc-v2`, `ctr`,
+    /// `runc` and the CNI plugin `loopback`.
+    ///
+    /// # Errors
+    /// They must be built first; the error says how.
+    pub fn of_nodes(runtime: Runtime) -> Result<Self> {
+        let missing = |what: &Path| {
+            format!(
+                "the programs of nodes are not built ({} is missing or old): run `cargo xtask cluster build --nodes`",
+                what.display()
+            )
+        };
+        let [kubelet, containerd] = node_modules()?;
+        let debian = debian();
+        for module in [&kubelet, &containerd] {
+            ensure!(module.fresh(), missing(&module.output()));
+        }
+        ensure!(
+            debian.join("usr/sbin/runc").is_file() && debian.join("usr/bin/containerd").is_file(),
+            missing(&debian)
+        );
+        let mut folders =
+            vec![kubelet.output(), debian.join("usr/sbin"), debian.join("usr/bin"), debian.join("usr/lib/cni")];
+        if runtime == Runtime::Containerd2 {
+            folders.insert(0, containerd.output());
+        }
+        Ok(Self { version: NEWEST.to_owned(), folders })
+    }
+
     /// The minor version, as `1.37`.
     pub fn version(&self) -> &str {
         &self.version
@@ -67,17 +137,43 @@ impl Binaries {
 /// # Errors
 /// No Go toolchain, no such version, or a build fails.
 pub fn build(version: &str) -> Result<Binaries> {
-    let modules = modules(version)?;
+    build_all(&modules(version)?)?;
+    Binaries::find(version)
+}
+
+/// Builds what is not yet built of the programs that real nodes run, and fetches runc, Debian's containerd and the CNI plugin `loopback`
+/// with apt; these are only unpacked, not installed.
+///
+/// # Errors
+/// No Go toolchain, no apt, or a build fails.
+pub fn build_nodes() -> Result<()> {
+    let _lock = build_all(&node_modules()?)?;
+    if Binaries::of_nodes(Runtime::Debian).is_ok() {
+        return Ok(());
+    }
+    let folder = debian();
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    println!("fetching containerd, runc and CNI plugins of Debian");
+    let fetched = Command::new("sh").args(["-ec", DEBIAN]).current_dir(&folder).status().context("cannot start sh")?;
+    ensure!(
+        fetched.success(),
+        "apt-get and dpkg cannot fetch containerd and runc ({fetched}); a Debian 12 is needed, and `apt-get update`"
+    );
+    Binaries::of_nodes(Runtime::Debian).map(drop)
+}
+
+/// Fetches packages into the present folder and unpacks them there. (Without a sandbox user, which may not write there.)
+const DEBIAN: &str = "apt-get -qq -o APT::Sandbox::User=root download containerd containernetworking-plugins runc
+for package in *.deb; do dpkg -x \"$package\" .; rm \"$package\"; done";
+
+/// Builds what is not fresh. Builds of other processes into the same folder are waited for, and wait while the result is kept.
+fn build_all(modules: &[Module]) -> Result<fs::File> {
     fs::create_dir_all(cache()).with_context(|| format!("cannot make {}", cache().display()))?;
-    // Builds of other processes into the same folder are waited for.
     let lock = fs::File::create(cache().join("lock")).context("cannot make the lock file")?;
     lock.lock().context("cannot take the lock")?;
-    for module in &modules {
-        if !module.fresh() {
-            module.build()?;
-        }
-    }
-    Binaries::find(version)
+    modules.iter().filter(|module| !module.fresh()).try_for_each(Module::build)?;
+    Ok(lock)
 }
 
 /// A Go module under `e2e/go` and the programs that are built from it.
@@ -86,6 +182,7 @@ struct Module {
     /// Name and Go package of each program.
     programs: Vec<(&'static str, String)>,
     ldflags: String,
+    tags: &'static str,
 }
 
 fn modules(version: &str) -> Result<Vec<Module>> {
@@ -95,28 +192,46 @@ fn modules(version: &str) -> Result<Vec<Module>> {
         "Kubernetes {version} is not pinned: there are {}",
         known.join(", ")
     );
-    let folder = format!("kubernetes-{version}");
-    let full = required(&go_modules().join(&folder).join("go.mod"), "k8s.io/kubernetes")?;
-    let (major, minor) = version.split_once('.').unwrap_or((version, ""));
-    let ldflags = [("gitVersion", full.as_str()), ("gitMajor", major), ("gitMinor", minor)]
-        .iter()
-        .fold("-s -w".to_owned(), |flags, (name, value)| {
-            format!("{flags} -X k8s.io/component-base/version.{name}={value}")
-        });
-    let programs = KUBERNETES.iter().map(|name| (*name, format!("k8s.io/kubernetes/cmd/{name}"))).collect();
-    let plain = |folder: &str, name, package: &str| Module {
-        folder: folder.to_owned(),
-        programs: vec![(name, package.to_owned())],
-        ldflags: "-s -w".to_owned(),
-    };
     Ok(vec![
-        Module { folder, programs, ldflags },
-        plain("etcd", "etcd", "go.etcd.io/etcd/server/v3"),
-        plain("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok"),
+        Module::kubernetes(&format!("kubernetes-{version}"), KUBERNETES)?,
+        Module::plain("etcd", &[("etcd", "go.etcd.io/etcd/server/v3")]),
+        Module::plain("kwok", &[("kwok", "sigs.k8s.io/kwok/cmd/kwok")]),
     ])
 }
 
+fn node_modules() -> Result<[Module; 2]> {
+    let containerd = Module::plain(
+        "containerd",
+        &[
+            ("containerd", "github.com/containerd/containerd/v2/cmd/containerd"),
+            ("containerd-shim-runc-v2", "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2"),
+            ("ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
+        ],
+    );
+    // Snapshotters that need more than a file system.
+    Ok([Module::kubernetes("kubelet", &["kubelet"])?, Module { tags: "no_btrfs,no_zfs,no_devmapper", ..containerd }])
+}
+
 impl Module {
+    fn plain(folder: &str, programs: &[(&'static str, &str)]) -> Self {
+        let programs = programs.iter().map(|(name, package)| (*name, (*package).to_owned())).collect();
+        Self { folder: folder.to_owned(), programs, ldflags: "-s -w".to_owned(), tags: "" }
+    }
+
+    /// Programs that say the version of k8s.io/kubernetes that they are built from.
+    fn kubernetes(folder: &str, programs: &[&'static str]) -> Result<Self> {
+        let full = required(&go_modules().join(folder).join("go.mod"), "k8s.io/kubernetes")?;
+        let mut numbers = full.trim_start_matches('v').split('.');
+        let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+        let ldflags = [("gitVersion", full.as_str()), ("gitMajor", major), ("gitMinor", minor)]
+            .iter()
+            .fold("-s -w".to_owned(), |flags, (name, value)| {
+                format!("{flags} -X k8s.io/component-base/version.{name}={value}")
+            });
+        let programs = programs.iter().map(|name| (*name, format!("k8s.io/kubernetes/cmd/{name}"))).collect();
+        Ok(Self { folder: folder.to_owned(), programs, ldflags, tags: "" })
+    }
+
     fn source(&self) -> PathBuf {
         go_modules().join(&self.folder)
     }
@@ -147,7 +262,15 @@ impl Module {
         let _ = fs::remove_file(output.join("stamp"));
         println!("building {} of {}", self.names(), self.folder);
         let mut go = Command::new("go");
-        go.arg("build").args(["-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", &self.ldflags]);
+        go.arg("build").args([
+            "-trimpath",
+            "-buildvcs=false",
+            "-mod=readonly",
+            "-ldflags",
+            &self.ldflags,
+            "-tags",
+            self.tags,
+        ]);
         match &self.programs[..] {
             // A package's program is named by its folder unless it is told otherwise.
             [(name, package)] => go.arg("-o").arg(output.join(name)).arg(package),
@@ -200,8 +323,13 @@ fn numbers(version: &str) -> Vec<u32> {
 }
 
 /// The root of the repository.
-pub(crate) fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."))
+}
+
+/// Where packages of Debian are unpacked.
+fn debian() -> PathBuf {
+    cache().join("debian")
 }
 
 fn go_modules() -> PathBuf {
@@ -209,7 +337,7 @@ fn go_modules() -> PathBuf {
 }
 
 /// The folder of everything that cargo builds.
-pub(crate) fn target() -> PathBuf {
+pub fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 

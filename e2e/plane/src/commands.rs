@@ -141,6 +141,14 @@ pub(crate) fn arguments(component: Component, dir: &Path, ports: &Ports, options
         arguments.push(format!("--audit-policy-file={}", file(crate::files::AUDIT_POLICY)));
         arguments.push(format!("--audit-log-path={}", file("log/audit.log")));
     }
+    if let (Component::ApiServer, Some(real)) = (component, &options.real) {
+        // Of a flag that is given twice the last one counts.
+        arguments.push("--bind-address=0.0.0.0".to_owned());
+        arguments.push(format!("--advertise-address={}", real.address));
+        arguments.push("--kubelet-preferred-address-types=InternalIP".to_owned());
+        arguments.push(format!("--kubelet-client-certificate={}", file("kubelet-client.crt")));
+        arguments.push(format!("--kubelet-client-key={}", file("kubelet-client.key")));
+    }
     arguments.extend(options.extra.iter().filter(|(of, _)| *of == component).map(|(_, argument)| argument.clone()));
     arguments.into_iter().map(Into::into).collect()
 }

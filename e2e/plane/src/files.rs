@@ -1,6 +1,6 @@
 //! The files that the components read: tokens, kubeconfigs, keys, kwok's stages.
 
-use std::{fs, path::Path};
+use std::{fs, net::SocketAddr, path::Path};
 
 use anyhow::{Context, Result, anyhow};
 use k8s_openapi::ByteString;
@@ -11,15 +11,25 @@ use ring::{
 };
 use serde_json::{Value, json};
 
+use crate::{Authority, RealNodes, Subject};
+
 /// Users with a token and a kubeconfig of their own: file name, user, groups.
-const USERS: [(&str, &str, &str); 3] = [
-    ("admin", "admin", "system:masters"),
-    ("controller-manager", "system:kube-controller-manager", ""),
-    ("scheduler", "system:kube-scheduler", ""),
-];
+fn users(real: Option<&RealNodes>) -> impl Iterator<Item = (String, String, &'static str)> {
+    let components = [
+        ("admin", "admin", "system:masters"),
+        ("controller-manager", "system:kube-controller-manager", ""),
+        ("scheduler", "system:kube-scheduler", ""),
+    ];
+    let nodes = real.map(|real| real.names.as_slice()).unwrap_or_default().iter();
+    let nodes = nodes.map(|name| (name.clone(), format!("system:node:{name}"), "system:nodes"));
+    components.into_iter().map(|(file, user, groups)| (file.to_owned(), user.to_owned(), groups)).chain(nodes)
+}
 
 /// Name of the file that says which calls are recorded.
 pub(crate) const AUDIT_POLICY: &str = "audit.json";
+
+/// Certificate of the authority by which kubelets know the API server.
+pub(crate) const KUBELET_CLIENTS: &str = "kubelet-clients.crt";
 
 const KWOK: [&str; 4] = [
     include_str!("kwok/config.yaml"),
@@ -29,13 +39,19 @@ const KWOK: [&str; 4] = [
 ];
 
 /// Writes what must be there before kube-apiserver starts.
-pub(crate) fn write(dir: &Path) -> Result<()> {
-    let tokens: String = USERS
-        .iter()
+pub(crate) fn write(dir: &Path, real: Option<&RealNodes>) -> Result<()> {
+    let tokens: String = users(real)
         .map(|(file, user, groups)| format!("{file}-{},{user},{file},\"{groups}\"\n", uuid::Uuid::new_v4().simple()))
         .collect();
     put(dir, "tokens.csv", &tokens)?;
     write_keys(dir)?;
+    if real.is_some() {
+        let authority = Authority::new("clients of kubelets")?;
+        let client = authority.issue(&Subject::new("kube-apiserver", &[], &[]))?;
+        put(dir, KUBELET_CLIENTS, authority.certificate())?;
+        put(dir, "kubelet-client.crt", &client.certificate)?;
+        put(dir, "kubelet-client.key", &client.key)?;
+    }
     put(dir, "kwok.yaml", &KWOK.join("---\n"))
 }
 
@@ -51,23 +67,23 @@ pub(crate) fn write_audit_policy(dir: &Path, user: &str) -> Result<()> {
 }
 
 /// Writes the kubeconfigs, once kube-apiserver has made its certificate.
-pub(crate) fn write_kubeconfigs(dir: &Path, port: u16) -> Result<()> {
+pub(crate) fn write_kubeconfigs(dir: &Path, server: SocketAddr, real: Option<&RealNodes>) -> Result<()> {
     let tokens = fs::read_to_string(dir.join("tokens.csv")).context("cannot read tokens.csv")?;
-    for (line, (file, ..)) in tokens.lines().zip(USERS) {
+    for (line, (file, ..)) in tokens.lines().zip(users(real)) {
         let token = line.split(',').next().unwrap_or_default();
-        put(dir, &format!("{file}.kubeconfig"), &serde_json::to_string_pretty(&kubeconfig(dir, port, token)?)?)?;
+        put(dir, &format!("{file}.kubeconfig"), &serde_json::to_string_pretty(&kubeconfig(dir, server, token)?)?)?;
     }
     Ok(())
 }
 
 /// A kubeconfig for whoever has the token.
-pub(crate) fn kubeconfig(dir: &Path, port: u16, token: &str) -> Result<Value> {
+pub(crate) fn kubeconfig(dir: &Path, server: SocketAddr, token: &str) -> Result<Value> {
     let certificate = fs::read(dir.join("apiserver.crt")).context("kube-apiserver has made no certificate")?;
     Ok(json!({
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "plane", "cluster": {
-            "server": format!("https://127.0.0.1:{port}"),
+            "server": format!("https://{server}"),
             "certificate-authority-data": ByteString(certificate),
         }}],
         "users": [{"name": "user", "user": {"token": token}}],

@@ -19,12 +19,12 @@ mod scheduler;
 mod wait;
 
 pub use access::Output;
-pub use binaries::{Binaries, NEWEST, build, versions};
+pub use binaries::{Binaries, NEWEST, Runtime, build, build_nodes, root, target, versions};
 pub use certificates::{Authority, Certified, Subject};
 pub use commands::Component;
 pub use ipam::{Ipam, IpamOptions};
 pub use nodes::{Node, Rack};
-pub use plane::{Options, Plane, forget};
+pub use plane::{Options, Plane, RealNodes, forget};
 pub use ports::free_ports;
 pub use process::{Guard, Process, Signal};
 pub use scheduler::Scheduler;

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::Write,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -41,6 +42,8 @@ pub struct Options {
     pub eviction_after: Duration,
     /// How long a silent node counts as ready, in whole seconds; none for 6 s, or more from 175 nodes on (25 a second).
     pub node_grace: Option<Duration>,
+    /// Real nodes, which are started by somebody else; kwok is left out then.
+    pub real: Option<RealNodes>,
     /// A user whose calls kube-apiserver writes down in `audit.log` among the logs, a JSON object a line.
     pub audit: Option<String>,
     /// More arguments.
@@ -55,11 +58,33 @@ impl Default for Options {
             scheduler: Some(Scheduler::default()),
             eviction_after: Duration::from_secs(2),
             node_grace: None,
+            real: None,
             audit: None,
             extra: Vec::new(),
         }
     }
 }
+
+impl Options {
+    /// Where kube-apiserver is reached: at an address that its certificate names.
+    pub(crate) fn api_server(&self, ports: &Ports) -> SocketAddr {
+        let address = self.real.as_ref().map_or(Ipv4Addr::LOCALHOST.into(), |real| real.address);
+        SocketAddr::new(address, ports.api_server)
+    }
+}
+
+/// Nodes that join by themselves.
+#[derive(Clone, Debug)]
+pub struct RealNodes {
+    /// Where they reach kube-apiserver, which then listens at all addresses and at port 443: an address of a network namespace that this
+    /// plane has for itself. The kubernetes Service's address may be there too, so that its pods need no kube-proxy.
+    pub address: IpAddr,
+    /// Their names. Each gets a kubeconfig `NAME.kubeconfig` in the plane's folder.
+    pub names: Vec<String>,
+}
+
+/// Port of kube-apiserver for real nodes, that of the kubernetes Service.
+const HTTPS: u16 = 443;
 
 /// A running control plane.
 ///
@@ -68,7 +93,7 @@ pub struct Plane {
     pub(crate) binaries: Binaries,
     pub(crate) client: Client,
     pub(crate) ports: Ports,
-    options: Options,
+    pub(crate) options: Options,
     dir: PathBuf,
     // In this order: processes end before their guard does.
     processes: Mutex<BTreeMap<Component, Process>>,
@@ -121,8 +146,9 @@ impl Plane {
 
     async fn attempt(binaries: &Binaries, options: &Options, dir: &Path) -> Result<Self> {
         let [etcd, etcd_peer, api_server, controller_manager, scheduler, kwok] = free_ports()?;
+        let api_server = if options.real.is_some() { HTTPS } else { api_server };
         let ports = Ports { etcd, etcd_peer, api_server, controller_manager, scheduler, kwok };
-        files::write(dir)?;
+        files::write(dir, options.real.as_ref())?;
         if let Some(user) = &options.audit {
             files::write_audit_policy(dir, user)?;
         }
@@ -145,7 +171,7 @@ impl Plane {
             if let Err(error) = api_server.running() {
                 return Ok(Err(error));
             }
-            files::write_kubeconfigs(dir, ports.api_server)?;
+            files::write_kubeconfigs(dir, options.api_server(&ports), options.real.as_ref())?;
             let admin = fs::read_to_string(dir.join("admin.kubeconfig"))?;
             Ok(Ok(Client::try_from(files::config(serde_json::from_str(&admin)?).await?)?))
         })
@@ -163,7 +189,8 @@ impl Plane {
         };
         plane.ready(Component::ApiServer).await?;
         // Not before: kube-controller-manager gives up without the roles that kube-apiserver makes first.
-        for component in [Component::ControllerManager, Component::Kwok] {
+        let kwok = options.real.is_none().then_some(Component::Kwok);
+        for component in [Component::ControllerManager].into_iter().chain(kwok) {
             plane.launch(component)?;
         }
         if let Some(scheduler) = &options.scheduler {
@@ -172,7 +199,9 @@ impl Plane {
             plane.ready(Component::Scheduler).await?;
         }
         plane.ready(Component::ControllerManager).await?;
-        plane.ready(Component::Kwok).await?;
+        if let Some(kwok) = kwok {
+            plane.ready(kwok).await?;
+        }
         let nodes = options.racks.iter().map(Rack::nodes).collect::<Result<Vec<_>>>()?.concat();
         plane.create_nodes(&nodes).await?;
         // Without it no pod can be made.
