@@ -79,39 +79,6 @@ impl Binaries {
         for program in ["usr/sbin/runc", "usr/bin/containerd", "usr/lib/cni/loopback"] {
             ensure!(debian.join(program).is_file(), missing(&debian.join(program)));
         }
-        let mut folders = Vec::new();
-        for module in modules(version)? {
-            ensure!(
-                module.fresh(),
-                "the control plane of Kubernetes {version} is not built ({} is missing or old): run `cargo xtask cluster build --kubernetes {version}`",
-                module.output().display()
-            );
-            folders.push(module.output());
-        }
-        Ok(Self { version: version.to_owned(), folders })
-    }
-
-    /// What real nodes with this container runtime run: kubelet of the newest version, `containerd`, `containerd-shim-runc-v2`, `ctr`,
-    /// `runc` and the CNI plugin `loopback`.
-    ///
-    /// # Errors
-    /// They must be built first; the error says how.
-    pub fn of_nodes(runtime: Runtime) -> Result<Self> {
-        let missing = |what: &Path| {
-            format!(
-                "the programs of nodes are not built ({} is missing or old): run `cargo xtask cluster build --nodes`",
-                what.display()
-            )
-        };
-        let [kubelet, containerd] = node_modules()?;
-        let debian = debian();
-        for module in [&kubelet, &containerd] {
-            ensure!(module.fresh(), missing(&module.output()));
-        }
-        ensure!(
-            debian.join("usr/sbin/runc").is_file() && debian.join("usr/bin/containerd").is_file(),
-            missing(&debian)
-        );
         let mut folders =
             vec![kubelet.output(), debian.join("usr/sbin"), debian.join("usr/bin"), debian.join("usr/lib/cni")];
         if runtime == Runtime::Containerd2 {

@@ -26,7 +26,8 @@ fn main() -> ExitCode {
     let mode = std::env::var("GALAXY_NODES").unwrap_or_default();
     let (all, long) = (["all", "long"].contains(&&*mode) || !filters.is_empty(), mode == "long");
     let chosen = |runtime: Runtime, number: usize, scenario: &Scenario| {
-        let named = filters.is_empty() || filters.iter().any(|filter| scenario.name.contains(&**filter));
+        let name = format!("{runtime:?} {}", scenario.name);
+        let named = filters.is_empty() || filters.iter().any(|filter| name.contains(&**filter));
         // Debian's containerd differs in what it calls, not in what pods do; so its part is the calls.
         named && (all || number == 0) && (runtime == Runtime::Containerd2 || all && (scenario.core || long))
     };
