@@ -6,4 +6,5 @@ mod extender;
 mod faults;
 mod lifecycle;
 mod replicas;
+mod replicas_over_tls;
 mod site;

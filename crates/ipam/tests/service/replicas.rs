@@ -34,7 +34,7 @@ const RENEW: Duration = Duration::from_secs(4);
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// A replica in a runtime of its own with one thread, so that it can be killed and stopped like a process.
-struct Replica {
+pub(crate) struct Replica {
     running: Option<Running>,
     agent: &'static str,
     runtime: Option<Runtime>,
@@ -42,6 +42,10 @@ struct Replica {
 
 impl Replica {
     async fn start(kubernetes: &Server, agent: &'static str) -> Self {
+        Self::start_with(kubernetes, agent, &[]).await
+    }
+
+    pub(crate) async fn start_with(kubernetes: &Server, agent: &'static str, flags: &[String]) -> Self {
         let mut config = kubernetes.config(agent);
         config.default_retry = false;
         let args = [
@@ -55,7 +59,8 @@ impl Replica {
             "--leader-elect-renew-deadline=4s",
             "--leader-elect-retry-period=300ms",
         ];
-        let options = Options::parse_args(args.iter().map(Into::into)).unwrap();
+        let flags = flags.iter().map(Into::into);
+        let options = Options::parse_args(args.iter().map(Into::into).chain(flags)).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let started = runtime.spawn(async move {
             let client = Client::try_from(config).unwrap();
@@ -66,11 +71,11 @@ impl Replica {
         Replica { running, agent, runtime: Some(runtime) }
     }
 
-    fn running(&self) -> &Running {
+    pub(crate) fn running(&self) -> &Running {
         self.running.as_ref().unwrap()
     }
 
-    fn leads(&self) -> bool {
+    pub(crate) fn leads(&self) -> bool {
         self.running().engine().read(|ledger| ledger.readiness().is_ok()) && self.running().engine().is_active()
     }
 
@@ -133,7 +138,7 @@ impl Drop for Replica {
     }
 }
 
-fn binding(pod: &Pod) -> Value {
+pub(crate) fn binding(pod: &Pod) -> Value {
     let meta = &pod.metadata;
     json!({"PodName": meta.name, "PodNamespace": meta.namespace, "PodUID": meta.uid, "Node": "n1"})
 }
@@ -149,9 +154,9 @@ async fn send(method: Method, url: &str, headers: &[(&str, &str)], body: Bytes) 
     (parts.status, String::from_utf8(body.to_vec()).unwrap())
 }
 
-struct World {
-    kubernetes: Server,
-    client: Client,
+pub(crate) struct World {
+    pub(crate) kubernetes: Server,
+    pub(crate) client: Client,
 }
 
 impl World {
@@ -182,7 +187,7 @@ impl World {
         self.leases().patch("galaxy-ipam", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
     }
 
-    async fn pod(&self, name: &str) -> Pod {
+    pub(crate) async fn pod(&self, name: &str) -> Pod {
         let requests = json!({"tke.cloud.tencent.com/eni-ip": "1"});
         let pod = json!({"metadata": {"name": name}, "spec": {"containers": [
             {"name": "c", "image": "x", "resources": {"requests": requests, "limits": requests}}]}});
@@ -203,7 +208,7 @@ impl World {
     }
 
     /// What a replica wrote since a mark, its lease and events aside.
-    fn writes(&self, agent: &str, mark: u64) -> Vec<String> {
+    pub(crate) fn writes(&self, agent: &str, mark: u64) -> Vec<String> {
         let calls = self.kubernetes.calls().since(mark);
         let calls = calls.iter().map(|answered| &answered.call).filter(|call| call.user_agent == agent);
         let calls = calls.filter(|call| !matches!(call.verb.as_str(), "get" | "list" | "watch"));
