@@ -24,13 +24,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use clap::Parser;
 use galaxy_ipam::{
     cli::{Options as IpamOptions, init_logging},
     service,
 };
-use galaxy_plane::{NEWEST, Options, Plane, Rack, Scheduler, wait_for};
+use galaxy_plane::{Component, NEWEST, Options, Plane, Rack, Scheduler, wait_for};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client, api::PostParams};
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
@@ -212,10 +212,25 @@ impl World {
         self.load.stir(&mut self.random, things).await;
     }
 
+    /// Keeps kube-scheduler alive, which ends by itself when events that it missed make it doubt its cache. Returns only an error.
+    async fn keep_scheduling(&self) -> Error {
+        loop {
+            match self.plane.revive(Component::Scheduler).await {
+                Ok(false) => {}
+                Ok(true) => println!("    kube-scheduler had ended; it is started again"),
+                Err(error) => return error,
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
     async fn settle(&mut self) -> Result<()> {
         wait_for("the API server to hear what is wanted", Duration::from_secs(60), async || self.load.insist().await)
             .await?;
-        let took = oracle::settled(&self.client, &self.load.apps).await?;
+        let took = tokio::select! {
+            settled = oracle::settled(&self.client, &self.load.apps) => settled?,
+            broken = self.keep_scheduling() => return Err(broken),
+        };
         self.report.note("settled", took);
         // Every replica is well again.
         for replica in &self.replicas {

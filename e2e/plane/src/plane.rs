@@ -265,6 +265,18 @@ impl Plane {
         self.ready(component).await
     }
 
+    /// Restarts a component that has ended by itself, as a kubelet would. Whether it had.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub async fn revive(&self, component: Component) -> Result<bool> {
+        let ended = self.processes().get_mut(&component).is_some_and(|process| process.exited().is_some());
+        if ended {
+            self.restart(component).await?;
+        }
+        Ok(ended)
+    }
+
     /// Waits until a component is ready.
     ///
     /// # Errors
