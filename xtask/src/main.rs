@@ -2,7 +2,6 @@
 //! `cargo xtask e2e`, `cargo xtask chaos`.
 
 mod bench_cluster;
-mod bench_cni;
 mod chaos;
 mod cluster;
 mod e2e;
@@ -83,8 +82,12 @@ fn run(task: Task) -> Result<ExitCode> {
             bail!("--only and --short belong to `cargo xtask bench cluster`")
         }
         Task::Bench { filter, .. } if filter.as_deref() == Some("cni") => {
-            let met = bench_cni::run()?;
-            Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            let plugin = ["build", "--release", "--locked", "--package", "galaxy-cni"];
+            require("the plugin", &mut cargo(&plugin))?;
+            let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+            let mut bench = cargo(&["bench", "--locked", "--package", "galaxy", "--bench", "cni", "--"]);
+            bench.arg(target.join("release/galaxy-cni"));
+            require("the comparison of plugins", &mut bench).map(|()| ExitCode::SUCCESS)
         }
         Task::Bench { filter, .. } => {
             let mut bench = cargo(&["bench", "--locked"]);

@@ -37,7 +37,7 @@ use machine::Machine;
 use sandbox::Sandbox;
 use switch::Switch;
 
-pub use probe::Answer;
+pub use probe::{Answer, ping};
 
 /// What nodes are made of.
 #[derive(Clone, Debug)]

@@ -29,7 +29,11 @@ pub(super) fn ask(ns: &Netns, wanted: &[(IpAddr, String)]) -> BTreeMap<IpAddr, A
     ns.within(all).unwrap_or_else(|error| wanted.iter().map(|(ip, _)| (*ip, Err(error.to_string()))).collect())
 }
 
-fn ping(to: IpAddr) -> io::Result<()> {
+/// Sends echo requests from the calling thread's namespace until one is answered.
+///
+/// # Errors
+/// None is answered in half a second, or this user may not send any.
+pub fn ping(to: IpAddr) -> io::Result<()> {
     if to.is_ipv6() {
         return Err(io::Error::other("the sandbox's underlay has no IPv6"));
     }
