@@ -305,7 +305,11 @@ impl Plane {
         self.served = true;
         let dir = self.dir.clone();
         drop(self);
-        fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))
+        match fs::remove_dir_all(&dir) {
+            // After `forget` it is gone already.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => removed.with_context(|| format!("cannot remove {}", dir.display())),
+        }
     }
 
     fn running(&self, component: Component) -> Result<()> {
