@@ -123,7 +123,7 @@ impl Bench<'_> {
 }
 
 fn count(calls: &Calls, writes: bool) -> usize {
-    calls.iter().filter(|(call, _)| !call.starts_with("GET ") == writes).map(|(_, times)| times).sum()
+    calls.iter().filter(|(call, _)| call.starts_with("GET ") != writes).map(|(_, times)| times).sum()
 }
 
 fn text(calls: &Calls) -> String {
