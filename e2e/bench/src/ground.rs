@@ -116,7 +116,7 @@ impl Ground {
         plane.kill(Component::Kwok);
         let etcd = Etcd::of(&plane)?;
         let keyed = |number| (format!("{}{}", etcd::NODES, node_name(number)), objects::node(number).to_string());
-        etcd.put((0..nodes).map(keyed)).await?;
+        etcd.load((0..nodes).map(keyed)).await?;
         let program = program.to_owned();
         let mut service = start(&plane, &program, &kubeconfig, &[]).await?;
         let (seeds, raw) = sow(&plane, &service.calls).await?;
@@ -149,12 +149,12 @@ impl Ground {
             let object = seed.with(&pod, number).replace(WORKLOAD, &format!("w{}", number / 100));
             (format!("{}{}", etcd::FLOATING_IPS, address(number)), object)
         });
-        self.etcd.put(made).await?;
+        self.etcd.load(made).await?;
         self.numbered += missing;
         self.seen().await
     }
 
-    /// More addresses, each with a running pod called `NAME-…`; their numbers.
+    /// More addresses, each with a running pod called `NAME-…`; their numbers. Not while galaxy-ipam runs, as all of this loading.
     pub(crate) async fn occupy(&mut self, pods: &str, kind: u16, count: usize) -> Result<Range<usize>> {
         let numbers = self.numbered..self.numbered + count;
         eprintln!("allocating {count} addresses with pods {pods}-…");
@@ -163,14 +163,14 @@ impl Ground {
         let ips = numbers
             .clone()
             .map(|number| (format!("{}{}", etcd::FLOATING_IPS, address(number)), bound_ip.with(&pod(number), number)));
-        self.etcd.put(ips).await?;
+        self.etcd.load(ips).await?;
         let running = numbers.clone().map(|number| {
             let pod = pod(number);
             let mut object = bound.with(&pod, number);
             object = object.replace(&self.seeds.bound_ip.ip, &address(number).to_string());
             (format!("{}{}", etcd::PODS, pod.name), object)
         });
-        self.etcd.put(running).await?;
+        self.etcd.load(running).await?;
         self.numbered += count;
         self.seen().await?;
         Ok(numbers)

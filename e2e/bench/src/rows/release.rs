@@ -21,12 +21,11 @@ const DELETED: [&str; 3] = [r#"verb="delete""#, r#"resource="floatingips""#, r#"
 
 pub(crate) async fn run(ground: &mut Ground, scale: &Scale, report: &mut Report) -> Result<()> {
     ground.reserve(scale.allocated).await?;
-    ground.etcd.put(ground.raw.stored(0..scale.burst)).await?;
-    let mut service = ground.service(&[]).await?;
-    let bound = service.calls.metric("galaxy_ipam_addresses", &[r#"state="bound""#]).await? as usize;
+    ground.etcd.load(ground.raw.stored(0..scale.burst)).await?;
     ground.occupy("first", 500, scale.burst).await?;
     ground.occupy("second", 501, scale.burst).await?;
-    service.knows(bound + 2 * scale.burst).await?;
+    let mut service = ground.service(&[]).await?;
+    service.idle().await?;
 
     let raw = async |from: usize| {
         let client = ground.raw.clone();
