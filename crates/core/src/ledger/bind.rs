@@ -67,7 +67,7 @@ impl Ledger {
         let addrs = self.choose(pod, class).map_err(|refusal| refusal.detail)?;
         self.claim(now, uid, node, &addrs);
         if let Some(pod) = self.pods.get_mut(uid) {
-            pod.bind = Some(Bind { node: node.into(), addrs, stage: Stage::Claiming });
+            pod.bind = Some(Box::new(Bind { node: node.into(), addrs, stage: Stage::Claiming }));
             pod.last_bind = None;
         }
         // The cloud can only be asked once the bind is known.

@@ -308,6 +308,7 @@ impl Ledger {
     /// Sets or drops a pod's hold, with every counter that knows of it.
     fn set_hold(&mut self, uid: &Uid, hold: Option<Hold>) {
         let Some(pod) = self.pods.get_mut(uid) else { return };
+        let hold = hold.map(Box::new);
         let old = std::mem::replace(&mut pod.hold, hold.clone());
         for (hold, add) in [(old, false), (hold, true)] {
             let Some(hold) = hold else { continue };

@@ -125,7 +125,7 @@ impl Ledger {
             clipped: OnceLock::new(),
             view,
         };
-        self.pods.by_uid.insert(pod.view.uid.clone(), pod);
+        self.pods.by_uid.insert(pod.view.uid.clone(), Box::new(pod));
     }
 
     /// Meets a pod in a request: news if it is newer than the cache, which may lag.

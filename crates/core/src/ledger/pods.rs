@@ -18,11 +18,12 @@ pub(super) struct Pod {
     pub(super) workload: Option<WorkloadIx>,
     /// uid of its ReplicaSet, if it has one.
     pub(super) replica_set: Option<Uid>,
-    pub(super) hold: Option<Hold>,
-    pub(super) bind: Option<Bind>,
+    /// Boxed, as what else few pods have at a time: there may be hundreds of thousands of pods.
+    pub(super) hold: Option<Box<Hold>>,
+    pub(super) bind: Option<Box<Bind>>,
     /// How the last bind ended, for requests that joined it.
     pub(super) last_bind: Option<(Str, Result<(), String>)>,
-    pub(super) refused: Option<Refused>,
+    pub(super) refused: Option<Box<Refused>>,
     /// The scheduler was offered a node for it: what keeps it from being scheduled is something else.
     pub(super) offered: bool,
     /// A cache re-list lacks it: to be proved by the sweep.
@@ -104,7 +105,8 @@ pub(super) struct Refused {
 /// Pods by uid and by name, and the uids of pods that are gone for good.
 #[derive(Default)]
 pub(super) struct Pods {
-    pub(super) by_uid: HashMap<Uid, Pod>,
+    /// Boxed: a third of a large map is empty.
+    pub(super) by_uid: HashMap<Uid, Box<Pod>>,
     pub(super) by_name: HashMap<(Str, Str), Uid>,
     /// Pods whose ReplicaSet is not known yet, by its uid.
     pub(super) unresolved: HashMap<Uid, BTreeSet<Uid>>,
@@ -117,11 +119,11 @@ const REMEMBER_GONE_SECS: i64 = 1800;
 
 impl Pods {
     pub(super) fn get(&self, uid: &Uid) -> Option<&Pod> {
-        self.by_uid.get(uid)
+        self.by_uid.get(uid).map(Box::as_ref)
     }
 
     pub(super) fn get_mut(&mut self, uid: &Uid) -> Option<&mut Pod> {
-        self.by_uid.get_mut(uid)
+        self.by_uid.get_mut(uid).map(Box::as_mut)
     }
 
     pub(super) fn named(&self, namespace: &str, name: &str) -> Option<&Pod> {

@@ -59,7 +59,7 @@ impl Ledger {
         let waits = !refusal.reason.needs_edit();
         let before = pod.refused.take();
         let sampled = before.as_ref().filter(|_| offered.is_none()).map_or(0, |refused| refused.sampled);
-        pod.refused = Some(Refused {
+        pod.refused = Some(Box::new(Refused {
             refusal,
             since: before.as_ref().map_or(now, |refused| refused.since),
             waits,
@@ -69,7 +69,7 @@ impl Ledger {
             sampled,
             not_before: None,
             offered,
-        });
+        }));
         if waits {
             self.waiting.insert(uid.clone());
         } else {
@@ -135,7 +135,7 @@ impl Ledger {
         let refusal = Refusal { reason: Reason::NoAddress, text: text.to_owned(), detail: text.to_owned() };
         let presumed = !view.refused_by_us;
         if let Some(pod) = self.pods.get_mut(uid) {
-            pod.refused = Some(Refused {
+            pod.refused = Some(Box::new(Refused {
                 refusal,
                 since: now,
                 waits: true,
@@ -145,7 +145,7 @@ impl Ledger {
                 offered: None,
                 sampled: 0,
                 not_before: None,
-            });
+            }));
         }
         self.waiting.insert(uid.clone());
         self.more_supply(now);
