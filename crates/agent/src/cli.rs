@@ -1,19 +1,21 @@
 //! The command line: the agent's own flags, and those of the original.
 
-mod legacy;
-
 use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use galaxy_program::{
+    legacy,
+    logging::{self, LogFormat},
+    parse_bool, parse_duration,
+};
 
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
+/// End of the help text, after what is said of flags in general.
+const WITHOUT_EFFECT: &str = "\
+Accepted without effect, so that existing manifests keep working: --network-policy, --route-eni, --pprof and the flags \
+of the original's log library. Use --log-level and --log-format instead of the latter.";
+
+/// Flags of the original without effect here, besides those of its log library.
+const IGNORED: [legacy::Ignored; 3] = [("network-policy", true), ("route-eni", true), ("pprof", true)];
 
 /// Everything the command line says.
 #[derive(Debug, Clone, Parser)]
@@ -21,7 +23,7 @@ pub enum LogFormat {
     name = "galaxy",
     version,
     about = "The node agent: gives pods the addresses that galaxy-ipam chose for them.",
-    after_help = legacy::HELP,
+    after_help = format!("{}\n{WITHOUT_EFFECT}", legacy::READ_AS_GO),
     args_override_self = true,
     max_term_width = 110
 )]
@@ -127,7 +129,7 @@ pub struct Options {
     pub log_format: LogFormat,
 
     /// What is logged: error, warn, info, debug, trace, or per module as in `info,galaxy_agent=debug`.
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = logging::directives)]
     pub log_level: String,
 
     /// What was accepted without effect, one sentence each. To be logged as warnings.
@@ -167,7 +169,7 @@ impl Options {
     /// A flag or value is wrong, or help or version was asked for: [`clap::Error::exit`] prints either and ends the
     /// process with code 2 or 0.
     pub fn parse_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let (args, notes) = legacy::normalise(args);
+        let (args, notes) = legacy::normalise(args, &IGNORED);
         let matches = Self::command().try_get_matches_from(args)?;
         let mut options = Self::from_arg_matches(&matches)?;
         options.notes = notes;
@@ -191,22 +193,6 @@ impl Options {
     }
 }
 
-/// A boolean as Go's `strconv.ParseBool` reads it.
-fn parse_bool(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err("not true or false".to_owned()),
-    }
-}
-
-/// A duration as Go writes it.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let bad = || "not a duration; write it as 15s, 1m30s or 1.5h".to_owned();
-    let parsed: jiff::SignedDuration = text.parse().map_err(|_| bad())?;
-    Duration::try_from(parsed).map_err(|_| bad())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,7 +208,7 @@ mod tests {
             "--cni-paths=/a,/b",
             "--flannel-gc-interval=30s",
             "--ip-forward=false",
-            "--v=3",
+            "-v4",
             "--logtostderr",
             "--network-policy",
             "--route-eni=true",
@@ -241,9 +227,16 @@ mod tests {
 
     #[test]
     fn bad_values_are_refused() {
-        for args in
-            ["--wait=10", "--wait=-1s", "--port=70000", "--ip-forward=maybe", "--bind=here", "--nonsense", "what"]
-        {
+        for args in [
+            "--wait=10",
+            "--wait=-1s",
+            "--port=70000",
+            "--ip-forward=maybe",
+            "--bind=here",
+            "--nonsense",
+            "what",
+            "--log-level=loud",
+        ] {
             assert!(parse(&[args]).is_err(), "{args}");
         }
     }

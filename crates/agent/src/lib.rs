@@ -10,7 +10,6 @@ pub mod cluster;
 pub mod config;
 mod events;
 pub mod install;
-mod logging;
 pub mod metrics;
 mod orphans;
 pub mod runtime;
@@ -24,6 +23,7 @@ mod web;
 use std::{ffi::OsString, process::ExitCode};
 
 use cli::{Action, Options};
+use galaxy_program::logging;
 
 /// Runs the command line, program name first. Returns when the agent was told to stop.
 pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -31,7 +31,7 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = match &options.action {
         Some(Action::Install(install)) => install::install(install),
         Some(Action::Uninstall(install)) => install::uninstall(install),
-        None => match logging::init(&options) {
+        None => match logging::init(options.log_format, &options.log_level, &options.notes) {
             Ok(()) => service::run(options).await,
             failed => failed,
         },

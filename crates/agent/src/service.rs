@@ -1,5 +1,6 @@
 //! The daemon: everything put together, from start to stop.
 
+use galaxy_program::client;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
@@ -16,7 +17,7 @@ use tokio::{
 use crate::{
     call::{Agent, Slots},
     cli::Options,
-    cluster::{self, Cluster},
+    cluster::Cluster,
     config::{self, Configs},
     install,
     metrics::Metrics,
@@ -41,7 +42,7 @@ const ASK: Duration = Duration::from_secs(3);
 /// It cannot be started.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let client = cluster::connect(&options).await?;
+    let client = client::connect(&options.master, &options.kubeconfig).await?;
     let stop = async move {
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
     };

@@ -1,17 +1,17 @@
 //! The command line of galaxy-ipam: its own flags, and how Go programs read theirs.
 
 mod access;
-mod duration;
-mod legacy;
-mod logging;
 
 use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum, error::ErrorKind};
 
 pub use access::{Access, ApiAuth};
-pub use duration::{BadDuration, parse_duration};
-pub use logging::init_logging;
+use galaxy_program::{
+    legacy,
+    logging::{self, LogFormat},
+    parse_bool, parse_duration,
+};
 
 const SERVING: &str = "Serving";
 const CLUSTER: &str = "Cluster";
@@ -29,14 +29,15 @@ pub enum Wake {
     Annotation,
 }
 
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
+/// End of the help text, after what is said of flags in general.
+const WITHOUT_EFFECT: &str = "\
+Accepted without effect, so that existing manifests keep working: --profiling, --v, -v, --vmodule, --logtostderr, \
+--alsologtostderr, --stderrthreshold, --log-dir, --log-file, --log-file-max-size, --log-backtrace-at, \
+--log-flush-frequency, --add-dir-header, --one-output, --skip-headers, --skip-log-headers. Use --log-level and \
+--log-format instead.";
+
+/// Flags of the original without effect here, besides those of its log library.
+const IGNORED: [legacy::Ignored; 1] = [("profiling", true)];
 
 /// Everything the command line says.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
@@ -48,7 +49,7 @@ pub enum LogFormat {
         kube-scheduler asks this service as an extender which nodes can still give a pod an address; people ask its \
         HTTP API who has which. The addresses come from the ConfigMap kube-system/floatingip-config unless --config \
         says otherwise.",
-    after_help = legacy::HELP,
+    after_help = format!("{}\n{WITHOUT_EFFECT}", legacy::READ_AS_GO),
     args_override_self = true,
     disable_help_flag = true,
     disable_version_flag = true,
@@ -161,7 +162,7 @@ impl Options {
     /// A flag or value is wrong, or help or version was asked for: [`clap::Error::exit`] prints either and ends the
     /// process with code 2 or 0.
     pub fn parse_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let (args, mut notes) = legacy::normalise(args);
+        let (args, mut notes) = legacy::normalise(args, &IGNORED);
         let matches = Self::command().try_get_matches_from(args)?;
         let mut options = Self::from_arg_matches(&matches)?;
         if options.resource_lock != "leases" {
@@ -205,15 +206,6 @@ impl Options {
     pub fn help_text() -> String {
         let help = Self::command().term_width(100).render_long_help().to_string();
         help.lines().map(|line| format!("{}\n", line.trim_end())).collect()
-    }
-}
-
-/// A boolean as Go's `strconv.ParseBool` reads it.
-fn parse_bool(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err("not true or false".to_owned()),
     }
 }
 

@@ -29,7 +29,6 @@ mod calls;
 pub mod cli;
 pub mod clock;
 pub mod cloud;
-mod cluster_client;
 mod conditions;
 mod config;
 mod convert;

@@ -41,7 +41,8 @@ use crate::sweep;
 use crate::tls::Tls;
 use crate::watch::{self as watches, CustomKinds, FloatingIps, Following, Reload, Synced};
 use crate::writer::Writer;
-use crate::{access, cluster_client, crds};
+use crate::{access, crds};
+use galaxy_program::client;
 
 /// How long a stopping leader finishes what is under way before it lets another lead.
 const DRAIN: Duration = Duration::from_millis(250);
@@ -80,7 +81,7 @@ pub struct Running {
 /// It cannot start, or lost its leadership.
 pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let file = read_file(&options.config)?;
-    let client = cluster_client::connect(&options).await?;
+    let client = client::connect(&options.master, &options.kubeconfig).await?;
     let clock = Arc::new(SystemClock::start());
     let mut running = start(Setup { client, options, file, clock, cloud: None }).await?;
     tokio::select! {

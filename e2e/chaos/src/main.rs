@@ -26,10 +26,7 @@ use std::{
 
 use anyhow::{Context, Error, Result, bail, ensure};
 use clap::Parser;
-use galaxy_ipam::{
-    cli::{Options as IpamOptions, init_logging},
-    service,
-};
+use galaxy_ipam::{cli::Options as IpamOptions, service};
 use galaxy_plane::{Component, NEWEST, Options, Plane, Rack, Scheduler, wait_for};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client, api::PostParams};
@@ -96,7 +93,7 @@ async fn main() -> ExitCode {
 /// Is a replica.
 async fn ipam(args: Vec<std::ffi::OsString>) -> Result<()> {
     let options = IpamOptions::parse_args(std::iter::once("galaxy-ipam".into()).chain(args))?;
-    init_logging(&options)?;
+    galaxy_program::logging::init(options.log_format, &options.log_level, &options.notes)?;
     service::run(options, service::stop_signal()).await
 }
 

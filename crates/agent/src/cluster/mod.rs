@@ -1,7 +1,6 @@
 //! What the agent knows of the cluster: the pods of its node, and the FloatingIPs of its node.
 
 mod addresses;
-mod client;
 mod pods;
 mod record;
 mod watch;
@@ -15,7 +14,6 @@ use std::{
 use kube::Client;
 use tokio::sync::watch as channel;
 
-pub use client::connect;
 pub use pods::PodRef;
 pub use record::{Holder, Pod};
 

@@ -6,8 +6,6 @@ use anyhow::Context;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
-use crate::cli::Options;
-
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(2);
 
@@ -19,14 +17,14 @@ const SILENCE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// The kubeconfig cannot be read, `--master` is no URL, or there is no service account.
-pub(crate) async fn connect(options: &Options) -> anyhow::Result<Client> {
-    let master = Some(options.master.as_str()).filter(|master| !master.is_empty());
+pub async fn connect(master: &str, kubeconfig: &str) -> anyhow::Result<Client> {
+    let master = Some(master).filter(|master| !master.is_empty());
     let url =
         master.map(|master| master.parse::<http::Uri>().with_context(|| format!("--master={master}"))).transpose()?;
-    let mut config = if !options.kubeconfig.is_empty() {
-        let path = &options.kubeconfig;
-        let kubeconfig = Kubeconfig::read_from(&options.kubeconfig).with_context(|| format!("--kubeconfig={path}"))?;
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    let mut config = if !kubeconfig.is_empty() {
+        let path = kubeconfig;
+        let read = Kubeconfig::read_from(path).with_context(|| format!("--kubeconfig={path}"))?;
+        let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
         config.with_context(|| format!("--kubeconfig={path}"))?
     } else if let Some(url) = &url {
         Config::new(url.clone())

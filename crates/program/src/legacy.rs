@@ -2,18 +2,16 @@
 
 use std::ffi::{OsStr, OsString};
 
-/// End of the help text.
-pub(super) const HELP: &str = "\
+/// What the end of a help text says of how flags are read.
+pub const READ_AS_GO: &str = "\
 Flags are also read as the original reads them: _ and - are the same in names, booleans are given as --flag or \
---flag=false, durations as 15s, 1m30s or 1.5h.
-Accepted without effect, so that existing manifests keep working: --profiling, --v, -v, --vmodule, --logtostderr, \
---alsologtostderr, --stderrthreshold, --log-dir, --log-file, --log-file-max-size, --log-backtrace-at, \
---log-flush-frequency, --add-dir-header, --one-output, --skip-headers, --skip-log-headers. Use --log-level and \
---log-format instead.";
+--flag=false, durations as 15s, 1m30s or 1.5h.";
 
-/// Flags without effect, and whether they are booleans (whose value must follow `=`).
-const IGNORED: [(&str, bool); 15] = [
-    ("profiling", true),
+/// A flag without effect, and whether it is a boolean (whose value must follow `=`).
+pub type Ignored = (&'static str, bool);
+
+/// Flags of the original's log library.
+const LOGGING: [Ignored; 14] = [
     ("v", false),
     ("vmodule", false),
     ("logtostderr", true),
@@ -30,8 +28,9 @@ const IGNORED: [(&str, bool); 15] = [
     ("skip-log-headers", true),
 ];
 
-/// Rewrites a command line (program name first) into one without legacy flags, and says what was left out.
-pub(super) fn normalise(args: impl IntoIterator<Item = OsString>) -> (Vec<OsString>, Vec<String>) {
+/// Rewrites a command line (program name first) into one without flags of the log library and those that the program itself ignores,
+/// and says what was left out.
+pub fn normalise(args: impl IntoIterator<Item = OsString>, own: &[Ignored]) -> (Vec<OsString>, Vec<String>) {
     let mut args = args.into_iter();
     let mut kept: Vec<OsString> = args.next().into_iter().collect();
     let mut notes = Vec::new();
@@ -45,13 +44,14 @@ pub(super) fn normalise(args: impl IntoIterator<Item = OsString>) -> (Vec<OsStri
             kept.push(arg);
             continue;
         };
-        match IGNORED.iter().find(|(ignored, _)| *ignored == name) {
+        let is = |(ignored, _): &&Ignored| *ignored == name;
+        match own.iter().find(is).or_else(|| LOGGING.iter().find(is)) {
             Some((_, boolean)) => {
                 if value.is_none() && !boolean {
                     // The next argument is the flag's value.
                     args.next();
                 }
-                let instead = if name == "profiling" { "" } else { "; see --log-level and --log-format" };
+                let instead = if own.iter().any(|flag| is(&flag)) { "" } else { "; see --log-level and --log-format" };
                 notes.push(format!("--{name} has no effect here{instead}"));
             }
             None if name.len() > 1 => {
