@@ -23,13 +23,13 @@ impl Office {
     pub(crate) async fn serve(&self, candidate: &mut Candidate) -> anyhow::Result<Infallible> {
         loop {
             tracing::info!("standby: waiting for the lease");
-            candidate.acquire().await;
-            tracing::info!("the lease is held; reading all FloatingIPs");
+            let loaded = candidate.acquire().await;
+            tracing::info!("the lease is held");
             self.engine.metrics.lease_transition("acquired");
             tokio::select! {
                 // The lease is renewed also while the list, which may be long, is read.
                 () = candidate.keep() => {}
-                failed = self.lead() => return failed,
+                failed = self.lead(loaded) => return failed,
             }
             self.engine.set_active(false);
             self.engine.metrics.lease_transition("lost");
@@ -39,10 +39,13 @@ impl Office {
         }
     }
 
-    /// Leads for ever.
-    pub(crate) async fn lead(&self) -> anyhow::Result<Infallible> {
-        // Others may have written since the caches heard of it.
-        self.reload()?.await.context("the watch of FloatingIPs ended")?;
+    /// Leads for ever. `loaded`: the caches come from a list that began when the last leader had ended, and none led since.
+    async fn lead(&self, loaded: bool) -> anyhow::Result<Infallible> {
+        if !loaded {
+            // Others may have written since the caches heard of it.
+            tracing::info!("reading all FloatingIPs");
+            self.reload()?.await.context("the watch of FloatingIPs ended")?;
+        }
         self.begin();
         std::future::pending().await
     }

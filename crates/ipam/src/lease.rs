@@ -81,6 +81,15 @@ pub(crate) fn holder(lease: &Lease) -> &str {
     lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default()
 }
 
+/// The lease duration of a Lease that its holder gave up; no other has it so short together with no holder.
+const GIVEN_UP_SECONDS: i32 = 1;
+
+/// Whether its last holder gave it up.
+fn is_given_up(lease: &Lease) -> bool {
+    let seconds = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
+    holder(lease).is_empty() && seconds == Some(GIVEN_UP_SECONDS)
+}
+
 /// One replica's part in the election.
 pub(crate) struct Candidate {
     api: Api<Lease>,
@@ -92,6 +101,9 @@ pub(crate) struct Candidate {
     sightings: Sightings,
     /// The Lease as this replica last wrote it.
     held: Option<Lease>,
+    /// The version of the Lease since which nobody else has led: its last holder had given it up then, and every later version is
+    /// this replica's own.
+    vacant: Option<String>,
     /// The holder's last sign of life, and when it was seen.
     observed: Option<(LeaseSpec, Instant)>,
 }
@@ -106,17 +118,25 @@ impl Candidate {
         sightings: Sightings,
     ) -> Self {
         let api = leases(client);
-        Candidate { api, identity, timing, annotations, tenure, sightings, held: None, observed: None }
+        Candidate { api, identity, timing, annotations, tenure, sightings, held: None, vacant: None, observed: None }
     }
 
-    /// Returns once this replica leads: its tenure has begun.
-    pub(crate) async fn acquire(&mut self) {
+    /// Looks, with a quorum read, whether the last leader has given the Lease up: its deciding ended before that, so a list that begins
+    /// now shows what it left. A Lease that is not there, has expired or was emptied by hand proves nothing: its holder may be alive.
+    pub(crate) async fn note_vacancy(&mut self) {
+        let there = self.call(self.api.get_opt(LEADER_LOCK)).await.ok().flatten();
+        self.vacant = there.filter(is_given_up).and_then(|lease| lease.metadata.resource_version);
+    }
+
+    /// Returns once this replica leads: its tenure has begun. True if nobody led since [`Candidate::note_vacancy`] found the Lease
+    /// given up; told once.
+    pub(crate) async fn acquire(&mut self) -> bool {
         let mut seen = self.sightings.0.subscribe();
         loop {
             let mut again = self.timing.retry;
             match self.try_hold().await {
                 // The answer may have come so late that nothing is left of it.
-                Ok(true) if self.tenure.holds() => return,
+                Ok(true) if self.tenure.holds() => return self.vacant.take().is_some(),
                 Ok(_) => {}
                 Err(error) => {
                     tracing::warn!(%error, "leader election: the lease cannot be read or written");
@@ -183,7 +203,7 @@ impl Candidate {
             }
             if let Some(spec) = &mut lease.spec {
                 spec.holder_identity = Some(String::new());
-                spec.lease_duration_seconds = Some(1);
+                spec.lease_duration_seconds = Some(GIVEN_UP_SECONDS);
                 spec.renew_time = Some(MicroTime(jiff::Timestamp::now()));
             }
             lease.metadata.managed_fields = None;
@@ -275,6 +295,7 @@ impl Candidate {
         // Others begin to wait when they see it written, which is later: the tenure ends before their patience does.
         let until = tenure::now() + self.timing.renew_deadline;
         let spec = self.spec(there.as_ref().and_then(|lease| lease.spec.as_ref()));
+        let over = there.as_ref().and_then(|lease| lease.metadata.resource_version.clone());
         let written = match there {
             Some(mut lease) => {
                 lease.spec = Some(spec);
@@ -293,6 +314,11 @@ impl Candidate {
             }
         };
         self.sightings.saw(&written);
+        // Written over the very version: there was none in between.
+        self.vacant = self.vacant.take().filter(|version| Some(version) == over.as_ref());
+        if let Some(version) = &mut self.vacant {
+            *version = written.metadata.resource_version.clone().unwrap_or_default();
+        }
         self.held = Some(written);
         self.observed = None;
         self.tenure.extend(until);

@@ -348,6 +348,10 @@ impl Service {
             ));
         }
 
+        if let Some(candidate) = candidate {
+            // Before any list begins: nothing need be listed again if nobody leads until this replica does.
+            candidate.note_vacancy().await;
+        }
         let (reloads, synced) = self.watches(pools, pool_status.clone());
         // The first list of all is loaded as a whole.
         let (wish, loaded) = oneshot::channel();

@@ -385,6 +385,48 @@ async fn renewals_whose_answers_are_lost_count_and_those_that_never_arrive_end_l
     watchman.abort();
 }
 
+/// How often a replica listed the FloatingIPs.
+fn lists(world: &World, agent: &str) -> usize {
+    let calls = world.kubernetes.calls().since(0);
+    let of_agent = |call: &&galaxy_sandbox::apiserver::Call| {
+        call.user_agent == agent && call.verb == "list" && call.resource == "floatingips"
+    };
+    calls.iter().map(|answered| &answered.call).filter(of_agent).count()
+}
+
+#[tokio::test]
+async fn a_replica_lists_once_where_nobody_led_since_the_lease_was_given_up_and_again_elsewhere() {
+    let (world, mut replicas) = World::new(1).await;
+    // Nothing says that nobody led before the first of all.
+    assert_eq!(lists(&world, "first"), 2);
+    replicas[0].stop().await;
+    let next = Replica::start(&world.kubernetes, "next").await;
+    eventually(true, async || next.leads()).await;
+    assert_eq!(lists(&world, "next"), 1);
+    replicas[0] = next;
+    replicas[0].stop().await;
+
+    // Another comes and goes while this one cannot have the lease yet.
+    let faults = world.kubernetes.faults();
+    let of_last = Rule::new(Action::error(503, "ServiceUnavailable")).agent("last").verb("update").resource("leases");
+    let cut = faults.add(of_last);
+    let last = Replica::start(&world.kubernetes, "last").await;
+    eventually(true, async || lists(&world, "last") == 1).await;
+    world.edit_lease(json!({"spec": {"holderIdentity": "stranger", "leaseDurationSeconds": 6}})).await;
+    world.edit_lease(json!({"spec": {"holderIdentity": "", "leaseDurationSeconds": 1}})).await;
+    cut.remove();
+    eventually(true, async || last.leads()).await;
+    assert_eq!(lists(&world, "last"), 2);
+
+    // Emptied by hand: who held it may be alive.
+    replicas[0] = last;
+    replicas[0].stop().await;
+    world.edit_lease(json!({"spec": {"leaseDurationSeconds": 6}})).await;
+    let after = Replica::start(&world.kubernetes, "after").await;
+    eventually(true, async || after.leads()).await;
+    assert_eq!(lists(&world, "after"), 2);
+}
+
 #[tokio::test]
 async fn a_standby_answers_as_the_leader_would_over_one_hop() {
     let (world, mut replicas) = World::new(2).await;
