@@ -25,29 +25,21 @@ pub(crate) async fn run(ground: &mut Ground, scale: &Scale, report: &mut Report)
     ground.occupy("first", 500, scale.burst).await?;
     ground.occupy("second", 501, scale.burst).await?;
     let mut service = ground.service(&[]).await?;
-    let half = scale.burst / 2;
-    for (turn, name) in ["plain0", "plain1"].into_iter().enumerate() {
-        ground.pods(name, 503 + turn as u16, half, false).await?;
-    }
     service.idle().await?;
 
-    // As many pods go meanwhile as with ours: that they go is work for the machine, but none of galaxy-ipam's.
-    let raw = async |turn: usize| {
+    let raw = async |from: usize| {
         let client = ground.raw.clone();
         let delete = move |number: usize| {
             let client = client.clone();
-            async move { client.delete(turn * half + number).await }
+            async move { client.delete(from + number).await }
         };
-        let begun = Instant::now();
-        let pods = format!("{}plain{turn}-", etcd::PODS);
-        tokio::try_join!(drive(half, AT_ONCE, delete), ground.etcd.remove(&pods))?;
-        anyhow::Ok(begun.elapsed())
+        drive(scale.burst / 2, AT_ONCE, delete).await
     };
-    let before = raw(0).await?;
+    let (half, _) = raw(0).await?;
     let ours = released(ground, &service, "first", scale.burst).await?;
-    let after = raw(1).await?;
+    let (other, _) = raw(scale.burst / 2).await?;
     let rate = |time: Duration| scale.burst as f64 / time.as_secs_f64();
-    let (ours, theirs) = (rate(ours), rate(before + after));
+    let (ours, theirs) = (rate(ours), rate(half + other));
     report.row(
         format!("{} pods deleted at once: releases/s ÷ raw deletes/s", scale.burst),
         ours / theirs,
