@@ -36,6 +36,10 @@ use crate::metrics::Metrics;
 /// Delays after errors of a watch. Short at the end: a service that is blind decides on old news.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
+/// Objects in a page of a list. Pages are fetched one after another, so that small ones wait for many answers; a page of pods is read
+/// at once, at about 10 KB each.
+const PAGE: u32 = 2_000;
+
 /// How long the API server keeps a quiet watch, in seconds; it goes on from there. Less than the silence that a client bears: so a
 /// watch that never tells anything again, as after a cut that nobody announced, is not taken for a quiet one.
 const WATCH_SECONDS: u32 = 20;
@@ -120,6 +124,7 @@ impl Following {
         let config = watcher::Config {
             field_selector: Some(self.fields.clone()).filter(|fields| !fields.is_empty()),
             timeout: Some(WATCH_SECONDS),
+            page_size: Some(PAGE),
             ..watcher::Config::default()
         };
         let api = match &self.namespace {
