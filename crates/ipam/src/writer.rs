@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use galaxy_api::FloatingIP;
 use galaxy_core::Addr;
-use galaxy_core::ledger::{ObjectRef, Op, Outcome, Record, Write};
+use galaxy_core::ledger::{ObjectRef, Op, Outcome, Record, State, Write};
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, Client};
 use tokio::sync::{Semaphore, mpsc};
@@ -24,6 +24,9 @@ use crate::tenure::Term;
 
 /// Calls of the API server at once.
 const API_CALLS: usize = 256;
+/// Releases at once among them: ten thousand pods that go together must not stand before a pod that comes, neither here nor in the
+/// API server.
+const RELEASES: usize = 64;
 /// Calls of the cloud provider at once; they may take a minute each.
 const CLOUD_CALLS: usize = 256;
 const RESOURCE: &str = "floatingips";
@@ -34,6 +37,7 @@ pub(crate) struct Writer {
     api: Api<FloatingIP>,
     cloud: Option<Arc<dyn CloudProvider>>,
     api_calls: Semaphore,
+    releases: Semaphore,
     cloud_calls: Semaphore,
     queue: Mutex<Queue>,
 }
@@ -54,6 +58,7 @@ impl Writer {
             api: Api::all(client),
             cloud,
             api_calls: Semaphore::new(API_CALLS),
+            releases: Semaphore::new(RELEASES),
             cloud_calls: Semaphore::new(CLOUD_CALLS),
             queue: Mutex::default(),
         })
@@ -71,6 +76,7 @@ impl Writer {
         let turn = self.arrive(addr, verb);
         let calls = if matches!(op, Op::Assign(_) | Op::Unassign(_)) { &self.cloud_calls } else { &self.api_calls };
         // The semaphores are never closed.
+        let _release = if gives_up(&op) { Some(self.releases.acquire().await) } else { None };
         let _permit = calls.acquire().await;
         self.begin(turn);
         let outcome = match op {
@@ -237,6 +243,15 @@ impl Writer {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a pod loses the address by it.
+fn gives_up(op: &Op) -> bool {
+    match op {
+        Op::Delete(_) => true,
+        Op::Update(_, record) => record.state != State::Bound,
+        _ => false,
     }
 }
 
