@@ -6,11 +6,12 @@ mod repeat;
 mod socket;
 
 pub(crate) use probe::probe;
-pub(crate) use repeat::{ARGUMENT, Job, Where, announce_again, announce_as_told, repeat};
+pub(crate) use repeat::{ARGUMENT, Job, Senders, Where, announce_again, announce_as_told, repeat};
 
 use std::{io, net::IpAddr};
 
 use crate::netlink::Mac;
+use socket::FrameSender;
 
 /// One announcement on one device of the calling thread's namespace.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -29,12 +30,12 @@ impl Announcement {
     /// Sends it once: a gratuitous ARP, or an unsolicited neighbour advertisement.
     ///
     /// # Errors
-    /// Those of `socket(2)` and `send(2)`.
-    pub(crate) fn send(&self) -> io::Result<()> {
+    /// Those of `sendto(2)`; there is no such device.
+    fn send(&self, sender: &FrameSender) -> io::Result<()> {
         let frame = match self.ip {
             IpAddr::V4(ip) => frame::gratuitous_arp(self.mac, ip, self.request),
             IpAddr::V6(ip) => frame::advertisement(self.mac, ip),
         };
-        socket::PacketSocket::open(&self.device, self.ip.is_ipv4())?.send(&frame)
+        sender.send(&self.device, &frame)
     }
 }

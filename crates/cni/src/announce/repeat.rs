@@ -1,17 +1,19 @@
 //! Announcing again after ADD has answered, from a process or thread of its own: the first announcement may get lost.
 
 use std::{
+    fs::OpenOptions,
     io,
-    os::unix::process::CommandExt,
+    os::{fd::OwnedFd, unix::process::CommandExt},
     path::Path,
     process::{Command, Stdio},
     thread,
     time::Duration,
 };
 
+use nix::unistd::{dup2_stdin, dup2_stdout};
 use serde::{Deserialize, Serialize};
 
-use super::Announcement;
+use super::{Announcement, socket::FrameSender};
 use crate::netlink::{CONDEMNED, Net, Netns};
 
 /// First argument of the process that announces again.
@@ -38,6 +40,25 @@ impl Where {
     }
 }
 
+/// Sockets by the namespaces that they were opened in. Dropping them takes time, see [`FrameSender`].
+#[derive(Debug, Default)]
+pub(crate) struct Senders(Vec<(Where, FrameSender)>);
+
+impl Senders {
+    /// The socket of the calling thread's namespace, which is this.
+    fn of(&mut self, place: &Where) -> io::Result<&FrameSender> {
+        let known = self.0.iter().position(|(other, _)| other == place);
+        let known = match known {
+            Some(known) => known,
+            None => {
+                self.0.push((place.clone(), FrameSender::open()?));
+                self.0.len() - 1
+            }
+        };
+        Ok(&self.0[known].1)
+    }
+}
+
 /// An announcement that is repeated while a device exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Job {
@@ -53,18 +74,21 @@ pub(crate) struct Job {
     pub announcement: Announcement,
 }
 
-/// Starts the process. It holds nothing of the caller's: neither files nor namespaces.
+/// Starts the process. It holds nothing of the caller's, neither files nor namespaces, but for the sockets, which it closes first: it has
+/// the time. They come as its standard input and output; a call announces in the host, in the pod or in both.
 ///
 /// # Errors
 /// Those of starting a process.
-pub(crate) fn repeat(program: &Path, jobs: &[Job]) -> io::Result<()> {
+pub(crate) fn repeat(program: &Path, jobs: &[Job], Senders(senders): Senders) -> io::Result<()> {
+    let mut senders = senders.into_iter().map(|(_, sender)| Stdio::from(OwnedFd::from(sender)));
+    let mut next = || senders.next().unwrap_or_else(Stdio::null);
     Command::new(program)
         .arg(ARGUMENT)
         .arg(serde_json::to_string(jobs)?)
         .env_clear()
         .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdin(next())
+        .stdout(next())
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()
@@ -73,6 +97,10 @@ pub(crate) fn repeat(program: &Path, jobs: &[Job]) -> io::Result<()> {
 
 /// What that process does.
 pub(crate) fn announce_as_told(jobs: &str) {
+    if let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null") {
+        let _ = dup2_stdin(&null);
+        let _ = dup2_stdout(&null);
+    }
     if let (Ok(jobs), Ok(host)) = (serde_json::from_str::<Vec<Job>>(jobs), Netns::current()) {
         announce_again(jobs, &host);
     }
@@ -82,7 +110,8 @@ pub(crate) fn announce_as_told(jobs: &str) {
 pub(crate) fn announce_again(mut jobs: Vec<Job>, host: &Netns) {
     for pause in PAUSES {
         thread::sleep(pause);
-        jobs.retain(|job| job.once(host).unwrap_or(false));
+        let mut senders = Senders::default();
+        jobs.retain(|job| job.once(host, &mut senders).unwrap_or(false));
     }
 }
 
@@ -91,17 +120,16 @@ impl Job {
     ///
     /// # Errors
     /// Those of opening the namespace and of sending.
-    pub(crate) fn now(&self, host: &Netns) -> io::Result<()> {
-        self.place.open(host)?.within(|| self.announcement.send())?
+    pub(crate) fn now(&self, host: &Netns, senders: &mut Senders) -> io::Result<()> {
+        self.place.open(host)?.within(|| self.announcement.send(senders.of(&self.place)?))?
     }
 
     /// Announces unless the device is gone. The pod's namespace is opened anew each time, so that it is not kept alive.
-    fn once(&self, host: &Netns) -> io::Result<bool> {
+    fn once(&self, host: &Netns, senders: &mut Senders) -> io::Result<bool> {
         let guard = Net::open(&self.home.open(host)?, None)?.link(&self.guard)?;
         if guard.is_none_or(|link| link.index != self.guard_index || link.group == CONDEMNED) {
             return Ok(false);
         }
-        self.place.open(host)?.within(|| self.announcement.send())??;
-        Ok(true)
+        self.now(host, senders).map(|()| true)
     }
 }

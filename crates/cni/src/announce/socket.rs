@@ -1,4 +1,4 @@
-//! A packet socket on one device.
+//! Packet sockets.
 
 use std::{
     io,
@@ -9,12 +9,38 @@ use std::{
 use nix::{
     ifaddrs::getifaddrs,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockaddrLike, SockaddrStorage, bind, recv, send},
+    sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockaddrLike, SockaddrStorage, bind, recv, send, sendto},
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
 const ETH_P_ARP: u16 = 0x0806;
 const ETH_P_IPV6: u16 = 0x86dd;
+
+/// Sends whole Ethernet frames on devices of one namespace.
+///
+/// It is of no protocol and bound to no device, for the kernel waits when it takes either from a socket. It also waits when the socket is
+/// closed: 8 ms and more, which is for somebody to do who is in no hurry.
+#[derive(Debug)]
+pub(crate) struct FrameSender(OwnedFd);
+
+impl FrameSender {
+    /// Opens one in the calling thread's namespace.
+    pub(super) fn open() -> io::Result<Self> {
+        Ok(FrameSender(Socket::new(Domain::PACKET, Type::RAW, None)?.into()))
+    }
+
+    /// Sends on a device of the calling thread's namespace, which must be the socket's.
+    pub(super) fn send(&self, device: &str, frame: &[u8]) -> io::Result<()> {
+        sendto(self.0.as_raw_fd(), frame, &link_address(device)?, MsgFlags::empty())?;
+        Ok(())
+    }
+}
+
+impl From<FrameSender> for OwnedFd {
+    fn from(sender: FrameSender) -> Self {
+        sender.0
+    }
+}
 
 /// Sends and receives whole Ethernet frames of one protocol.
 pub(super) struct PacketSocket(OwnedFd);

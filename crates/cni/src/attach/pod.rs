@@ -121,7 +121,8 @@ impl Attacher<'_> {
         Ok(())
     }
 
-    /// Waits until frames can leave: the interface runs, and its port of the bridge forwards.
+    /// Waits until frames can pass: the interface runs, and so does the host's end, which forwards if it is a port of a bridge. The
+    /// kernel gets them ready in its own time, drops what is sent before, and neighbours ask again only after a second.
     pub(super) fn wait_running(&mut self, link: &Link, port: Option<u32>) -> Result<(), Error> {
         let deadline = Instant::now() + UP_WITHIN;
         let fail = |error| Error::network(format!("cannot look up interface {}", link.name), &error);
@@ -129,7 +130,11 @@ impl Attacher<'_> {
         loop {
             let running = self.pod.link_at(link.index).map_err(fail)?.is_some_and(|link| link.running);
             let forwarding = match port {
-                Some(port) if running => self.host.link_at(port).map_err(fail)?.is_some_and(|link| link.forwarding),
+                Some(port) if running => self
+                    .host
+                    .link_at(port)
+                    .map_err(fail)?
+                    .is_some_and(|link| link.running && (link.forwarding || link.master.is_none())),
                 _ => true,
             };
             // A parent without carrier comes later; the pod is complete without it.

@@ -33,8 +33,8 @@ impl Attacher<'_> {
         })?;
         self.prepare(plan)?;
         self.up(plan, pod.index)?;
+        self.wait_running(&pod, Some(host.index))?;
         if master.is_some() {
-            self.wait_running(&pod, Some(host.index))?;
             self.detect(self.pod.ns(), &plan.name, mac, ip)?;
         }
         // A routed IPv6 pod finds nobody on its link but the host.

@@ -4,7 +4,7 @@ use std::thread;
 
 use super::Call;
 use crate::{
-    announce::{Job, announce_again, repeat},
+    announce::{Job, Senders, announce_again, repeat},
     attach::{Attacher, Made, Plan},
     ident::{Identity, interface_names},
     ipam::{Given, from_args},
@@ -140,8 +140,9 @@ impl Call<'_> {
 
     /// Tells the neighbours at once, and again when the call has answered. A pod that could not be announced still works.
     fn announce(&self, jobs: Vec<Job>) {
+        let mut senders = Senders::default();
         for job in &jobs {
-            if let Err(error) = job.now(&self.node.host) {
+            if let Err(error) = job.now(&self.node.host, &mut senders) {
                 crate::warn(&format!(
                     "cannot announce {} on {}: {error}",
                     job.announcement.ip, job.announcement.device
@@ -153,11 +154,15 @@ impl Call<'_> {
         }
         let begun = match &self.node.announcer {
             Announcer::Once => Ok(()),
-            Announcer::Process(program) => repeat(program, &jobs),
+            Announcer::Process(program) => repeat(program, &jobs, senders),
             Announcer::Thread => {
                 let host = self.node.host.clone();
                 let thread = thread::Builder::new().name("announcer".to_owned());
-                thread.spawn(move || announce_again(jobs, &host)).map(drop)
+                let again = move || {
+                    drop(senders);
+                    announce_again(jobs, &host);
+                };
+                thread.spawn(again).map(drop)
             }
         };
         if let Err(error) = begun {
