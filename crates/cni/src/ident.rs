@@ -59,9 +59,9 @@ impl Identity {
         hash(&format!("{}\0{}\0{}\0{}", self.plugin, self.network, self.container_id, self.ifname))
     }
 
-    /// Which of the locks it uses.
-    pub(crate) fn stripe(&self) -> usize {
-        usize::from(digest(&SHA256, self.container_id.as_bytes()).as_ref()[0]) % 64
+    /// The lock that calls for it hold. One of a few, so that their files need not be removed.
+    pub(crate) fn lock(&self) -> String {
+        format!("attachment-{}", digest(&SHA256, self.container_id.as_bytes()).as_ref()[0] % 64)
     }
 }
 

@@ -84,7 +84,7 @@ impl Node {
             What::Record(folder, record) => {
                 let run_dir = RunDir::open(folder.to_str())?;
                 let identity = &record.identity;
-                let _attachment = run_dir.lock(&format!("attachment-{}", identity.stripe()))?;
+                let _attachment = run_dir.lock(&identity.lock())?;
                 remove(self, identity, "", (&run_dir, Some(record)), &[])?;
                 run_dir.remove(identity)
             }

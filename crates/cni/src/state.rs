@@ -75,8 +75,13 @@ impl RunDir {
         file.try_lock().is_ok().then_some(file)
     }
 
+    /// The file of a lock.
+    pub(crate) fn lock_path(&self, name: &str) -> PathBuf {
+        self.0.join("locks").join(name)
+    }
+
     fn lock_file(&self, name: &str) -> Result<File, Error> {
-        let path = self.0.join("locks").join(name);
+        let path = self.lock_path(name);
         File::options()
             .create(true)
             .truncate(false)

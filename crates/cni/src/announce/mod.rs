@@ -6,7 +6,7 @@ mod repeat;
 mod socket;
 
 pub(crate) use probe::probe;
-pub(crate) use repeat::{ARGUMENT, Job, Senders, Where, announce_again, announce_as_told, repeat};
+pub(crate) use repeat::{ARGUMENT, Job, Jobs, Senders, Where, announce_again, announce_as_told, repeat};
 
 use std::{io, net::IpAddr};
 

@@ -1,10 +1,10 @@
 //! Announcing again after ADD has answered, from a process or thread of its own: the first announcement may get lost.
 
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io,
     os::{fd::OwnedFd, unix::process::CommandExt},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -74,12 +74,21 @@ pub(crate) struct Job {
     pub announcement: Announcement,
 }
 
+/// The announcements of one attachment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Jobs {
+    /// Held while something is announced, and by DEL: nothing is announced after it.
+    pub lock: PathBuf,
+    /// What is to be announced.
+    pub jobs: Vec<Job>,
+}
+
 /// Starts the process. It holds nothing of the caller's, neither files nor namespaces, but for the sockets, which it closes first: it has
 /// the time. They come as its standard input and output; a call announces in the host, in the pod or in both.
 ///
 /// # Errors
 /// Those of starting a process.
-pub(crate) fn repeat(program: &Path, jobs: &[Job], Senders(senders): Senders) -> io::Result<()> {
+pub(crate) fn repeat(program: &Path, jobs: &Jobs, Senders(senders): Senders) -> io::Result<()> {
     let mut senders = senders.into_iter().map(|(_, sender)| Stdio::from(OwnedFd::from(sender)));
     let mut next = || senders.next().unwrap_or_else(Stdio::null);
     Command::new(program)
@@ -101,17 +110,23 @@ pub(crate) fn announce_as_told(jobs: &str) {
         let _ = dup2_stdin(&null);
         let _ = dup2_stdout(&null);
     }
-    if let (Ok(jobs), Ok(host)) = (serde_json::from_str::<Vec<Job>>(jobs), Netns::current()) {
+    if let (Ok(jobs), Ok(host)) = (serde_json::from_str::<Jobs>(jobs), Netns::current()) {
         announce_again(jobs, &host);
     }
 }
 
 /// Takes two seconds.
-pub(crate) fn announce_again(mut jobs: Vec<Job>, host: &Netns) {
+pub(crate) fn announce_again(Jobs { lock, mut jobs }: Jobs, host: &Netns) {
     for pause in PAUSES {
         thread::sleep(pause);
+        let Ok(held) = File::open(&lock) else { return };
+        if held.lock().is_err() {
+            return;
+        }
         let mut senders = Senders::default();
         jobs.retain(|job| job.once(host, &mut senders).unwrap_or(false));
+        // Closing the sockets takes time, and a DEL may wait.
+        drop(held);
     }
 }
 

@@ -25,6 +25,9 @@ const FREE_WITHIN: Duration = Duration::from_secs(2);
 /// Longest wait for a device that was just set up.
 const UP_WITHIN: Duration = Duration::from_millis(500);
 
+/// Longest wait for an IPv6 address that was just added.
+const LOCAL_WITHIN: Duration = Duration::from_secs(1);
+
 impl Attacher<'_> {
     /// Settings that must be there before the interface is up.
     pub(super) fn prepare(&mut self, plan: &Plan) -> Result<(), Error> {
@@ -71,6 +74,7 @@ impl Attacher<'_> {
         self.pod
             .add_address(link.index, wanted.net, on_link)
             .map_err(|error| fail(format!("cannot add address {}", wanted.net), error))?;
+        self.wait_local(plan)?;
         let mut routes = Vec::new();
         for route in &plan.routes {
             let hop = route.gw.or(wanted.gateway).map_or(NextHop::Link, NextHop::Gateway);
@@ -100,6 +104,24 @@ impl Attacher<'_> {
         if self.several {
             self.by_source(plan, link, on_link)
                 .map_err(|error| fail("cannot add its routing table".to_owned(), error))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the pod takes in what is sent to its IPv6 address. The kernel does the rest of adding one, its route and the group
+    /// that neighbours ask, in work of its own that waits behind all other changes of networks; an answer that comes before is lost, and
+    /// neighbours ask again only after a second.
+    fn wait_local(&mut self, plan: &Plan) -> Result<(), Error> {
+        let addr = plan.wanted.net.addr();
+        let deadline = Instant::now() + LOCAL_WITHIN;
+        let mut pause = Duration::from_micros(100);
+        while addr.is_ipv6() && Instant::now() < deadline {
+            let local = self.pod.is_local(addr);
+            if local.map_err(|error| Error::network(format!("cannot look up the route of {addr}"), &error))? {
+                break;
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(5));
         }
         Ok(())
     }

@@ -77,6 +77,27 @@ impl Net {
         Ok(all)
     }
 
+    /// Whether packets for an address are taken in: the kernel adds the route of an IPv6 address some time after the address.
+    ///
+    /// # Errors
+    /// Those of the kernel, but for those that say that there is no route.
+    pub fn is_local(&mut self, addr: IpAddr) -> io::Result<bool> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family(addr);
+        message.header.destination_prefix_length = if addr.is_ipv4() { 32 } else { 128 };
+        message.attributes.push(RouteAttribute::Destination(addr.into()));
+        let local = |answer: &RouteNetlinkMessage| matches!(answer, RouteNetlinkMessage::NewRoute(found) if found.header.kind == RouteType::Local);
+        match self.get(RouteNetlinkMessage::GetRoute(message)) {
+            Ok(answers) => Ok(answers.iter().any(local)),
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Adds a route.
     ///
     /// # Errors

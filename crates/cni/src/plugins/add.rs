@@ -1,10 +1,10 @@
 //! ADD.
 
-use std::thread;
+use std::{path::PathBuf, thread};
 
 use super::Call;
 use crate::{
-    announce::{Job, Senders, announce_again, repeat},
+    announce::{Job, Jobs, Senders, announce_again, repeat},
     attach::{Attacher, Made, Plan},
     ident::{Identity, interface_names},
     ipam::{Given, from_args},
@@ -28,7 +28,7 @@ impl Call<'_> {
             return Err(Error::new(code::INVALID_ENVIRONMENT, msg));
         }
         let run_dir = self.config.run_dir()?;
-        let _attachment = run_dir.lock(&format!("attachment-{}", identity.stripe()))?;
+        let _attachment = run_dir.lock(&identity.lock())?;
         let before = run_dir.load(&identity);
         let asked_before = before.as_ref().is_some_and(|record| record.ipam.is_some());
         let (given, ipam) = match (from_args, self.delegate()) {
@@ -120,7 +120,8 @@ impl Call<'_> {
         };
         let made = plans.iter().map(|plan| attacher.attach(plan)).collect::<Result<Vec<Made>, Error>>()?;
         drop(using);
-        self.announce(made.iter().filter_map(|made| made.announce.clone()).collect());
+        let lock = run_dir.lock_path(&identity.lock());
+        self.announce(made.iter().filter_map(|made| made.announce.clone()).collect(), lock);
         Ok(self.result(given, &plans, made))
     }
 
@@ -139,7 +140,7 @@ impl Call<'_> {
     }
 
     /// Tells the neighbours at once, and again when the call has answered. A pod that could not be announced still works.
-    fn announce(&self, jobs: Vec<Job>) {
+    fn announce(&self, jobs: Vec<Job>, lock: PathBuf) {
         let mut senders = Senders::default();
         for job in &jobs {
             if let Err(error) = job.now(&self.node.host, &mut senders) {
@@ -152,6 +153,7 @@ impl Call<'_> {
         if jobs.is_empty() {
             return;
         }
+        let jobs = Jobs { lock, jobs };
         let begun = match &self.node.announcer {
             Announcer::Once => Ok(()),
             Announcer::Process(program) => repeat(program, &jobs, senders),

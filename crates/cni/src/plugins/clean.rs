@@ -35,7 +35,7 @@ impl Call<'_> {
         named: &[IpAddr],
         release: Option<Delegate<'_>>,
     ) -> Result<(), Error> {
-        let _attachment = run_dir.lock(&format!("attachment-{}", identity.stripe()))?;
+        let _attachment = run_dir.lock(&identity.lock())?;
         remove(self.node, identity, netns, (run_dir, run_dir.load(identity).as_ref()), named)?;
         if let Some(delegate) = release {
             delegate.call(Command::Del)?;
